@@ -1,0 +1,3 @@
+module github.com/tallyd/tallyd
+
+go 1.26.0
