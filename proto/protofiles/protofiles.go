@@ -1,0 +1,51 @@
+// Package protofiles prints the .proto files of other projects that the contract needs. It must not know the contract, so that
+// it builds before the contract is generated.
+package protofiles
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	"github.com/jhump/protoreflect/v2/protoprint"
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/genproto/googleapis/rpc/code"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// imports lists the files in print; google/rpc is not imported by the contract, but nobody can read an error's details without.
+func imports() []protoreflect.FileDescriptor {
+	return []protoreflect.FileDescriptor{
+		annotations.File_google_api_http_proto,
+		annotations.File_google_api_annotations_proto,
+		annotations.File_google_api_field_behavior_proto,
+		validate.File_buf_validate_validate_proto,
+		code.File_google_rpc_code_proto,
+		errdetails.File_google_rpc_error_details_proto,
+		status.File_google_rpc_status_proto,
+	}
+}
+
+// WriteImports writes the files below dir, at their import paths. It returns the error of the first file that could not be
+// printed or written.
+func WriteImports(dir string) error {
+	printer := protoprint.Printer{SortElements: false}
+	for _, file := range imports() {
+		var text bytes.Buffer
+		if err := printer.PrintProtoFile(file, &text); err != nil {
+			return fmt.Errorf("print %s: %w", file.Path(), err)
+		}
+		path := filepath.Join(dir, filepath.FromSlash(file.Path()))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, text.Bytes(), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
