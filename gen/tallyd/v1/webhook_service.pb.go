@@ -798,9 +798,9 @@ const file_tallyd_v1_webhook_service_proto_rawDesc = "" +
 	"\b_form_idB\x06\n" +
 	"\x04_urlB\r\n" +
 	"\v_is_enabledB\x11\n" +
-	"\x0f_signing_secret\"E\n" +
-	"\x15UpdateWebhookResponse\x12,\n" +
-	"\awebhook\x18\x01 \x01(\v2\x12.tallyd.v1.WebhookR\awebhook\"C\n" +
+	"\x0f_signing_secret\"K\n" +
+	"\x15UpdateWebhookResponse\x122\n" +
+	"\awebhook\x18\x01 \x01(\v2\x12.tallyd.v1.WebhookB\x04\xa0\xe1\x18\x01R\awebhook\"C\n" +
 	"\x14DeleteWebhookRequest\x12+\n" +
 	"\n" +
 	"webhook_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\twebhookId\"\x17\n" +
