@@ -14,7 +14,8 @@ third_party/proto: go.mod proto/protofiles/protofiles.go
 	@rm -rf $@ && go run ./proto/deps $@ && touch $@
 
 .PHONY: generate
-generate: third_party/proto ## Renew everything generated: gen/, the contract's image.
+generate: third_party/proto ## Renew everything generated: gen/, the contract's image, docs/api.md.
 	$(BUF) format -w proto
 	$(BUF) generate
 	$(BUF) build proto -o proto/image.binpb
+	go run ./proto/apidoc > docs/api.md
