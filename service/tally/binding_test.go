@@ -194,7 +194,7 @@ func TestUpdateMask(t *testing.T) {
 		},
 		{name: "unset and not nullable", req: req("settings.is_closed", nil), wantField: "settings.is_closed"},
 		{name: "unset scalar", req: req("name", nil), wantField: "name"},
-		{name: "unknown path", req: req("nmae", nil), wantField: "update_mask"},
+		{name: "unknown path", req: req("nom", nil), wantField: "update_mask"},
 		{name: "path into a struct", req: req("settings.styles.theme", nil), wantField: "update_mask"},
 		{name: "path into a list", req: req("blocks.uuid", nil), wantField: "update_mask"},
 		{name: "path of the route", req: req("form_id", nil), wantField: "update_mask"},

@@ -3,6 +3,7 @@ package tally
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -38,6 +39,7 @@ type exchange struct {
 	body     []byte
 	attempts int
 	hooked   bool
+	hookErr  error
 	dropped  bool
 	swapped  bool
 	replayed bool // an attempt before this one may have reached Tally
@@ -104,7 +106,7 @@ func (x *exchange) attempt(ctx context.Context) (*reply, *Error) {
 // admit picks the key and refuses what cannot succeed.
 func (x *exchange) admit(ctx context.Context) (apikey.Key, *Error) {
 	if err := ctx.Err(); err != nil {
-		return apikey.Key{}, x.transportError(ctx, apikey.Key{}, nil, false, err)
+		return apikey.Key{}, x.transportError(ctx, apikey.Key{}, nil, &departure{}, err)
 	}
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < minUseful {
 		return apikey.Key{}, x.newError(KindDeadlineTooShort, OutcomeNotSent)
@@ -169,16 +171,22 @@ func (x *exchange) again(ctx context.Context, failure *Error) bool {
 	}
 }
 
-// outcome of one attempt on the wire.
+// departure follows an attempt on its way out.
+type departure struct {
+	atomic.Bool             // bytes of the request have left
+	noTLS       atomic.Bool // the handshake failed
+}
+
+// wireResult is what one attempt brought.
 type wireResult struct {
 	answer *reply
 	err    error
 }
 
 // roundTrip sends the request and reads the answer. A write that has left goes on without its caller.
-func (x *exchange) roundTrip(ctx context.Context, key apikey.Key) (*reply, bool, error) {
+func (x *exchange) roundTrip(ctx context.Context, key apikey.Key) (*reply, *departure, error) {
 	x.attempts++
-	sent := &atomic.Bool{}
+	sent := &departure{}
 	within := ctx
 	if x.method.effect != Read {
 		within = context.WithoutCancel(ctx)
@@ -193,7 +201,7 @@ func (x *exchange) roundTrip(ctx context.Context, key apikey.Key) (*reply, bool,
 	})
 	select {
 	case got := <-result:
-		return got.answer, sent.Load(), got.err
+		return got.answer, sent, got.err
 	case <-ctx.Done():
 	}
 	if x.method.effect == Read || !sent.Load() {
@@ -201,15 +209,15 @@ func (x *exchange) roundTrip(ctx context.Context, key apikey.Key) (*reply, bool,
 		got := <-result
 		// The answer may have won the race, and a write may have left in it.
 		if got.err == nil {
-			return got.answer, true, nil
+			return got.answer, sent, nil
 		}
-		return nil, sent.Load(), ctx.Err()
+		return nil, sent, ctx.Err()
 	}
 	x.client.running.Go(func() { x.logLate(<-result) })
-	return nil, true, ctx.Err()
+	return nil, sent, ctx.Err()
 }
 
-func (x *exchange) exchangeOnce(ctx context.Context, cancel context.CancelCauseFunc, key apikey.Key, sent *atomic.Bool) (*reply, error) {
+func (x *exchange) exchangeOnce(ctx context.Context, cancel context.CancelCauseFunc, key apikey.Key, sent *departure) (*reply, error) {
 	req, err := x.request(withKey(httptrace.WithClientTrace(ctx, x.trace(cancel, sent)), key))
 	if err != nil {
 		return nil, err
@@ -253,21 +261,24 @@ func (x *exchange) request(ctx context.Context) (*http.Request, error) {
 }
 
 // trace runs the caller's hook when a connection is there, counts the request, and notes when its bytes leave.
-func (x *exchange) trace(cancel context.CancelCauseFunc, sent *atomic.Bool) *httptrace.ClientTrace {
+func (x *exchange) trace(cancel context.CancelCauseFunc, sent *departure) *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			x.call.requests.Add(1)
-			if x.method.effect == Read || x.hooked || x.call.BeforeSend == nil {
+			if x.method.effect == Read || x.call.BeforeSend == nil {
 				return
 			}
-			x.hooked = true
-			if err := x.call.BeforeSend(); err != nil {
-				cancel(err)
+			if !x.hooked {
+				x.hooked, x.hookErr = true, x.call.BeforeSend()
+			}
+			if x.hookErr != nil {
+				cancel(x.hookErr)
 				// The transport would write all the same; a closed connection takes nothing.
 				_ = info.Conn.Close()
 			}
 		},
-		WroteHeaders: func() { sent.Store(true) },
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) { sent.noTLS.Store(err != nil) },
+		WroteHeaders:     func() { sent.Store(true) },
 	}
 }
 

@@ -2,7 +2,7 @@ package tally_test
 
 import (
 	"context"
-	"encoding/json"
+	encjson "encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -125,7 +125,7 @@ func mask(paths ...string) *fieldmaskpb.FieldMask { return &fieldmaskpb.FieldMas
 // exact parses JSON without rounding numbers.
 func exact(t testing.TB, text string) any {
 	t.Helper()
-	d := json.NewDecoder(strings.NewReader(text))
+	d := encjson.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
 	var v any
 	if err := d.Decode(&v); err != nil {

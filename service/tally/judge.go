@@ -32,13 +32,13 @@ func (x *exchange) appliedOutcome() Outcome {
 }
 
 // transportError judges an attempt that brought no usable answer. answer may hold a status whose body could not be read.
-func (x *exchange) transportError(ctx context.Context, key apikey.Key, answer *reply, sent bool, err error) *Error {
+func (x *exchange) transportError(ctx context.Context, key apikey.Key, answer *reply, sent *departure, err error) *Error {
 	if answer != nil && (answer.status < 200 || answer.status > 299) && !errors.Is(err, errOurLimit) && ctx.Err() == nil {
 		// The status is verdict enough.
 		return x.statusError(answer, key)
 	}
 	outcome := OutcomeNotSent
-	if sent {
+	if sent.Load() {
 		outcome = OutcomeUnknown
 	}
 	e := x.newError(transportKind(ctx, sent, err), outcome)
@@ -67,7 +67,7 @@ func bodyKind(kind Kind, err error) Kind {
 	}
 }
 
-func transportKind(ctx context.Context, sent bool, err error) Kind {
+func transportKind(ctx context.Context, sent *departure, err error) Kind {
 	var dns *net.DNSError
 	var timeout net.Error
 	switch {
@@ -77,9 +77,9 @@ func transportKind(ctx context.Context, sent bool, err error) Kind {
 		return KindCancelled
 	case errors.As(err, &dns), errors.Is(err, errPrivateAddress):
 		return KindDNS
-	case !sent && isTLS(err):
+	case !sent.Load() && (sent.noTLS.Load() || isTLS(err)):
 		return KindTLS
-	case !sent:
+	case !sent.Load():
 		return KindConnect
 	case errors.Is(err, errOurLimit), errors.As(err, &timeout) && timeout.Timeout():
 		return KindTimeout

@@ -1,7 +1,7 @@
 package tally_test
 
 import (
-	"encoding/json"
+	encjson "encoding/json"
 	"io"
 	"net/http"
 	"testing"
@@ -310,7 +310,7 @@ func responseFor(req proto.Message) proto.Message {
 func parsed(t testing.TB, text string) any {
 	t.Helper()
 	var v any
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
+	if err := encjson.Unmarshal([]byte(text), &v); err != nil {
 		t.Fatalf("%v in %s", err, text)
 	}
 	return v
@@ -331,7 +331,7 @@ func settings(t testing.TB, file string) *tallydv1.FormSettings {
 
 func viaProtoJSON[M proto.Message](t testing.TB, body any, into M) M {
 	t.Helper()
-	data, err := json.Marshal(body)
+	data, err := encjson.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
 	}
