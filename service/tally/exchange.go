@@ -105,11 +105,11 @@ func (x *exchange) attempt(ctx context.Context) (*reply, *Error) {
 
 // admit picks the key and refuses what cannot succeed.
 func (x *exchange) admit(ctx context.Context) (apikey.Key, *Error) {
-	if err := ctx.Err(); err != nil {
-		return apikey.Key{}, x.transportError(ctx, apikey.Key{}, nil, &departure{}, err)
-	}
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < minUseful {
 		return apikey.Key{}, x.newError(KindDeadlineTooShort, OutcomeNotSent)
+	}
+	if err := ctx.Err(); err != nil {
+		return apikey.Key{}, x.transportError(ctx, apikey.Key{}, nil, &departure{}, err)
 	}
 	if x.options.key != nil {
 		return *x.options.key, nil
