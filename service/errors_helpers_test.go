@@ -1,17 +1,21 @@
 package service
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tallyd/tallyd/service/tally"
@@ -109,3 +113,13 @@ func checkSeen(t *testing.T, name string, got, want seen) {
 
 // effectNames are all that an RPC can do.
 var effectNames = map[tally.Effect]string{tally.Read: "read", tally.Create: "create", tally.Update: "update", tally.Delete: "delete"}
+
+// listenerDialer reaches a server in this process.
+func listenerDialer(listener *bufconn.Listener) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }
+}
+
+// violation is one of protovalidate's that names no field.
+func violation(rule, message string) *validate.Violation {
+	return validate.Violation_builder{RuleId: &rule, Message: &message}.Build()
+}
