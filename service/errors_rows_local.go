@@ -1,0 +1,131 @@
+package service
+
+import (
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
+	"github.com/tallyd/tallyd/service/tally"
+)
+
+// The way to Tally.
+var (
+	rowDNS = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_TALLY_DNS, code: codes.Unavailable,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "this service cannot resolve Tally's name: the caller may try again, the operator should look if it lasts",
+	}
+	rowConnect = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_TALLY_CONNECT, code: codes.Unavailable,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "this service has no connection to Tally: the caller may try again, the operator should look if it lasts",
+	}
+	rowTLS = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_TALLY_TLS, code: codes.Unavailable,
+		outcome: tally.OutcomeNotSent, domain: weSay, retry: retry{usual: 30 * time.Second},
+		message: "this service cannot trust the connection to Tally: the operator of this service should look",
+	}
+	rowReset = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_TALLY_RESET, code: codes.Unavailable,
+		outcome: tally.OutcomeUnknown, domain: weSay,
+		message: "the connection to Tally broke after the request had left",
+	}
+	rowTimeout = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_TALLY_TIMEOUT, code: codes.Unavailable,
+		outcome: tally.OutcomeUnknown, domain: weSay,
+		message: "Tally took longer than this service waits",
+	}
+	rowCircuitOpen = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_TALLY_CIRCUIT_OPEN, code: codes.Unavailable,
+		outcome: tally.OutcomeNotSent, domain: weSay, retry: retry{told: true, usual: 30 * time.Second},
+		message: "calls to Tally are suspended after repeated failures of Tally: the caller may try again later",
+	}
+)
+
+// The caller's request, clock and hand.
+var (
+	rowOwnInvalid = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_INVALID_FIELD, code: codes.InvalidArgument,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "the request breaks a rule of the contract: the caller must change it",
+	}
+	rowPageToken = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_PAGE_TOKEN_INVALID, code: codes.InvalidArgument,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "the page token is not one that this list handed out for this request: the caller must start the list again",
+	}
+	rowPrecondition = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_ETAG_MISMATCH, code: codes.Aborted,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "the resource is not as the caller expects: the caller should read it again and decide anew",
+	}
+	rowDeadlineTooShort = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_DEADLINE_TOO_SHORT, code: codes.DeadlineExceeded,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "the deadline is shorter than a request to Tally can take: the caller must allow more time",
+	}
+	rowDeadline = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_DEADLINE_IN_FLIGHT, code: codes.DeadlineExceeded,
+		outcome: tally.OutcomeUnknown, domain: weSay, fixed: true,
+		message: "the caller's deadline passed while Tally worked",
+	}
+	rowCancelled = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_CALLER_CANCELLED, code: codes.Canceled,
+		outcome: tally.OutcomeUnknown, domain: weSay, fixed: true,
+		message: "the caller cancelled",
+	}
+	rowCallerUnauthenticated = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED, code: codes.Unauthenticated,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "this service does not know the caller: the caller must identify itself",
+	}
+	rowCallerNotAllowed = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED, code: codes.PermissionDenied,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "the policy of this service does not allow the caller this: whoever grants access must",
+	}
+)
+
+// This process and its budget.
+var (
+	rowQuotaWait = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_QUOTA_WAIT_EXCEEDS_DEADLINE, code: codes.ResourceExhausted,
+		outcome: tally.OutcomeNotSent, domain: weSay, retry: retry{told: true, usual: time.Second},
+		message: "the wait for a request to Tally would outlast the deadline: the caller should allow more time or try later",
+	}
+	rowQuotaFull = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_QUOTA_QUEUE_FULL, code: codes.ResourceExhausted,
+		outcome: tally.OutcomeNotSent, domain: weSay, quota: true, retry: retry{told: true, usual: time.Second},
+		message: "too many calls of this caller wait for a request to Tally: the caller should send fewer at once",
+	}
+	rowOverloaded = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_SERVER_OVERLOADED, code: codes.Unavailable,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "this process has all the work it can hold: another replica may take the call",
+	}
+	rowDraining = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_SERVER_DRAINING, code: codes.Unavailable,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "this process is stopping: another replica may take the call",
+	}
+)
+
+// Our own defects: constant messages, what happened is in the log.
+var (
+	rowOwnContract = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_TALLY_CONTRACT, code: codes.Internal,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "tallyd cannot build this request from its contract: a defect of tallyd, which its operator should report",
+	}
+	rowPanic = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_PANIC, code: codes.Internal,
+		outcome: tally.OutcomeUnknown, domain: weSay, fixed: true,
+		message: "a defect of tallyd: its operator finds it in the log under the request id",
+	}
+	rowInternal = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_INTERNAL, code: codes.Internal,
+		outcome: tally.OutcomeUnknown, domain: weSay, fixed: true,
+		message: "a defect of tallyd that nobody foresaw: its operator finds it in the log under the request id",
+	}
+)
