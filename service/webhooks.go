@@ -98,7 +98,7 @@ func (w *webhooks) find(ctx context.Context, id string) (*tallydv1.Webhook, erro
 				return webhook, nil
 			}
 		}
-		if list.PageToken = page.GetNextPageToken(); list.PageToken == "" {
+		if list.PageToken = page.GetNextPageToken(); list.GetPageToken() == "" {
 			return nil, &tally.Error{
 				Kind: tally.KindStatus, Status: http.StatusNotFound, JSON: true, Effect: tally.Update,
 				Outcome: tally.OutcomeRejected, ResourceType: "webhook", ResourceID: id,
