@@ -78,6 +78,10 @@ func (x *exchange) send(ctx context.Context) (*reply, *Error) {
 			return &reply{status: http.StatusNoContent}, nil
 		}
 		if !x.again(ctx, failure) {
+			if x.replayed && failure.Outcome != OutcomeApplied {
+				// The first try may have been carried out, whatever became of the second.
+				failure.Outcome = OutcomeUnknown
+			}
 			return nil, failure
 		}
 	}

@@ -162,6 +162,8 @@ func statusOutcome(status int) Outcome {
 	switch {
 	case status >= 400 && status < 500:
 		return OutcomeRejected
+	case status == http.StatusNotImplemented, status == http.StatusHTTPVersionNotSupported:
+		return OutcomeRejected
 	case status == 521 || status == 523 || status == 525 || status == 526:
 		return OutcomeRejected
 	default:

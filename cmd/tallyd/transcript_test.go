@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the transcripts anew")
+
+// transcripts are pages whose grpcurl commands are carried out, in order, and whose answers must come back as the page shows them.
+var transcripts = []string{"docs/transcript.md", "README.md"}
+
+const shownAddress = "localhost:50051"
+
+// TestTranscripts replays each page against a fresh tallyd with its sandbox, by a real grpcurl and reflection.
+func TestTranscripts(t *testing.T) {
+	grpcurl := buildGrpcurl(t)
+	for _, page := range transcripts {
+		t.Run(page, func(t *testing.T) {
+			path := filepath.Join("..", "..", page)
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			address := startTallyd(t, "--sandbox", "--sandbox-rate", "0")
+			commands := 0
+			got := block.ReplaceAllStringFunc(string(text), func(shown string) string {
+				commands++
+				return replay(t, grpcurl, address, shown)
+			})
+			if commands == 0 {
+				t.Fatalf("%s holds no grpcurl command", page)
+			}
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(settled(string(text)), settled(got)); diff != "" {
+				t.Errorf("%s (-shown +got); go test ./cmd/tallyd -run Transcripts -update renews it:\n%s", page, diff)
+			}
+		})
+	}
+}
+
+// block is one grpcurl command with its answer, fenced as console text.
+var block = regexp.MustCompile("(?s)```console\n\\$ grpcurl .*?\n```")
+
+// replay carries out the command of a block and returns the block with the answer that came.
+func replay(t *testing.T, grpcurl, address, shown string) string {
+	t.Helper()
+	lines := strings.Split(shown, "\n")
+	command := 1
+	for strings.HasSuffix(lines[command], `\`) {
+		command++
+	}
+	script := strings.TrimPrefix(strings.Join(lines[1:command+1], "\n"), "$ grpcurl")
+	script = `exec "$GRPCURL"` + strings.ReplaceAll(script, shownAddress, address)
+	run := exec.CommandContext(t.Context(), "bash", "-c", script)
+	run.Env = append(os.Environ(), "GRPCURL="+grpcurl)
+	output, _ := run.CombinedOutput()
+	answer := strings.ReplaceAll(strings.TrimRight(string(output), "\n"), address, shownAddress)
+	return strings.Join(lines[:command+1], "\n") + "\n" + answer + "\n```"
+}
+
+// What differs from run to run: times of what the page's own commands changed, and the ids of what they created.
+var (
+	changingTime = regexp.MustCompile(`"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z"`)
+	changingID   = regexp.MustCompile(`"id": "[A-Za-z0-9]{6}"`)
+)
+
+func settled(text string) string {
+	return changingID.ReplaceAllString(changingTime.ReplaceAllString(text, `"<time>"`), `"id": "<id>"`)
+}
+
+// buildGrpcurl builds the version that tools/go.mod pins.
+func buildGrpcurl(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "grpcurl")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/fullstorydev/grpcurl/cmd/grpcurl")
+	build.Dir = filepath.Join("..", "..", "tools")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build grpcurl: %v\n%s", err, output)
+	}
+	return binary
+}
+
+// startTallyd runs `tallyd serve` in this process and returns the address that it announces.
+func startTallyd(t *testing.T, args ...string) string {
+	t.Helper()
+	t.Setenv(keyVariable, "")
+	ctx, cancel := context.WithCancel(context.Background())
+	out, in := io.Pipe()
+	log := &lockedBuffer{}
+	done := make(chan int, 1)
+	args = append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", ""}, args...)
+	go func() {
+		done <- run(ctx, args, console{out: in, err: log})
+		_ = in.Close()
+	}()
+	address := announced(t, out, log)
+	t.Cleanup(func() {
+		cancel()
+		if code := <-done; code != 0 {
+			t.Errorf("serve = %d, want 0\n%s", code, log)
+		}
+	})
+	return address
+}
+
+// announced reads the line with the address and goes on reading, so that nothing blocks.
+func announced(t *testing.T, out io.Reader, log *lockedBuffer) string {
+	t.Helper()
+	first := make(chan string, 1)
+	go func() {
+		buffer := make([]byte, 4096)
+		n, _ := out.Read(buffer)
+		first <- string(buffer[:n])
+		_, _ = io.Copy(io.Discard, out)
+	}()
+	select {
+	case line := <-first:
+		address, ok := strings.CutPrefix(strings.TrimSpace(line), "tallyd is ready at ")
+		if !ok {
+			t.Fatalf("serve printed %q\n%s", line, log)
+		}
+		return address
+	case <-time.After(30 * time.Second):
+		t.Fatalf("serve announced nothing\n%s", log)
+		return ""
+	}
+}
+
+// lockedBuffer is a buffer that a server may write to while a test reads.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
