@@ -55,6 +55,13 @@ func transportCases() []transportCase {
 		{"cancelled, outcome unsaid", tally.KindCancelled, "", codes.Canceled, codes.Canceled, "CALLER_CANCELLED", "unknown", "-1", 0, plainDetails},
 		{"cancelled before sending", tally.KindCancelled, "not_sent", codes.Canceled, codes.Canceled, "CALLER_CANCELLED", "not_sent", "", 0, plainDetails},
 		{"invalid", tally.KindInvalid, "", invalid, invalid, "INVALID_FIELD", "not_sent", "", 0, plainDetails},
+		{"no name after a first try", tally.KindDNS, "unknown", unavailable, unknown, "TALLY_DNS", "unknown", "-1", 0, plainDetails},
+		{"no connection after a first try", tally.KindConnect, "unknown", unavailable, unknown, "TALLY_CONNECT", "unknown", "-1", 0, plainDetails},
+		{"no time after a first try", tally.KindDeadlineTooShort, "unknown", codes.DeadlineExceeded, unknown, "DEADLINE_TOO_SHORT", "unknown", "-1", 0, plainDetails},
+		{"invalid after a first try", tally.KindInvalid, "unknown", invalid, unknown, "INVALID_FIELD", "unknown", "-1", 0, plainDetails},
+		{"page token after a first try", tally.KindPageToken, "unknown", invalid, unknown, "PAGE_TOKEN_INVALID", "unknown", "-1", 0, plainDetails},
+		{"precondition after a first try", tally.KindPrecondition, "unknown", codes.Aborted, unknown, "ETAG_MISMATCH", "unknown", "-1", 0, plainDetails},
+		{"contract after a first try", tally.KindContract, "unknown", internal, unknown, "TALLY_CONTRACT", "unknown", "-1", 0, plainDetails},
 		{"page token", tally.KindPageToken, "", invalid, invalid, "PAGE_TOKEN_INVALID", "not_sent", "", 0, plainDetails},
 		{"precondition", tally.KindPrecondition, "", codes.Aborted, codes.Aborted, "ETAG_MISMATCH", "not_sent", "", 0, plainDetails},
 		{"contract", tally.KindContract, "", internal, internal, "TALLY_CONTRACT", "not_sent", "", 0, plainDetails},
@@ -66,7 +73,7 @@ func TestToStatusOfTransport(t *testing.T) {
 	for _, test := range transportCases() {
 		for effect, name := range effectNames {
 			t.Run(test.name+"/"+name, func(t *testing.T) {
-				failure := &tally.Error{Kind: test.kind, Effect: effect, Outcome: test.outcome, RetryAfter: time.Second}
+				failure := &tally.Error{Kind: test.kind, Effect: effect, Outcome: test.outcome, RetryAfter: time.Second, ResourceType: "form"}
 				want := seen{
 					Code: test.wantWrite, Reason: test.wantReason, Domain: "tallyd", Outcome: test.wantOutcome,
 					Pushback: test.wantPush, Retry: test.wantRetry, Details: test.wantDetails,
