@@ -3,18 +3,94 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-TOOL := go tool -modfile=tools/go.mod
-BUF  := $(TOOL) buf
+TOOL     := go tool -modfile=tools/go.mod
+BUF      := $(TOOL) buf
+LINT     := $(TOOL) golangci-lint
+VERSION  ?= dev
+FUZZTIME ?= 5s
 
 .PHONY: help
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+.PHONY: run
+run: ## Start tallyd with the built-in sandbox: no key, no network.
+	go run ./cmd/tallyd serve --sandbox
+
+.PHONY: build
+build: ## Build bin/tallyd.
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tallyd ./cmd/tallyd
+
+.PHONY: test
+test: ## Run the Go tests; nothing but Go is needed.
+	go test -race -shuffle=on ./...
+
+.PHONY: test-all
+test-all: test test-interop ## Run the Go tests and those with other languages, and install what they need.
+
+.PHONY: test-interop
+test-interop: build ## Run the examples of other languages against tallyd.
+	test/interop/setup.sh
+	test/interop/run.sh
+
+.PHONY: test-live
+test-live: ## Try a real key, read-only: TALLY_API_KEY=tly-... make test-live
+	@test -n "$${TALLY_API_KEY:-}" || { echo "set TALLY_API_KEY to a key of https://tally.so/settings/api-keys"; exit 2; }
+	go run ./cmd/tallyd doctor
+	TALLYD_LIVE=1 go test -count=1 -v -run TestLive ./test/live
+
+.PHONY: bench
+bench: ## Run the benchmarks.
+	go test -run '^$$' -bench . -benchmem ./test/bench/... ./service/...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME.
+	@go list -f '{{$$p := .ImportPath}}{{range .TestGoFiles}}{{$$p}} {{$$.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$$p}} {{$$.Dir}}/{{.}}{{"\n"}}{{end}}' ./... \
+	| while read -r package file; do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
+			echo "fuzz $$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+		done; \
+	done
+
 third_party/proto: go.mod proto/protofiles/protofiles.go
 	@rm -rf $@ && go run ./proto/deps $@ && touch $@
 
 .PHONY: generate
-generate: third_party/proto ## Renew everything generated: gen/, the contract's image.
+generate: third_party/proto ## Renew everything generated: gen/, the contract's image, docs/api.md.
 	$(BUF) format -w proto
 	$(BUF) generate
 	$(BUF) build proto -o proto/image.binpb
+	go run ./proto/apidoc > docs/api.md.new && mv docs/api.md.new docs/api.md
+
+.PHONY: format
+format: third_party/proto ## Format Go and proto files.
+	$(BUF) format -w proto
+	$(LINT) fmt ./...
+
+.PHONY: lint
+lint: third_party/proto ## Lint Go and proto files.
+	$(BUF) lint
+	$(LINT) fmt --diff ./...
+	$(LINT) run ./...
+
+.PHONY: breaking
+breaking: third_party/proto ## Compare the contract with the last released one.
+	$(BUF) breaking proto --against proto/released.binpb
+
+.PHONY: release
+release: check ## Make the present contract the released one, which later ones must not break.
+	$(BUF) build proto --exclude-source-info -o proto/released.binpb
+
+.PHONY: tidy
+tidy: ## Tidy both go.mod files.
+	go mod tidy
+	cd tools && go mod tidy
+
+.PHONY: unchanged
+unchanged: generate tidy ## Demand that generate and tidy make no difference.
+	@git diff --exit-code --stat -- gen proto docs/api.md go.mod go.sum tools || { echo "run 'make generate tidy' and commit"; exit 1; }
+	@test -z "$$(git status --porcelain -- gen proto docs/api.md)" || { echo "generated files are not committed"; exit 1; }
+
+.PHONY: check
+check: unchanged lint breaking test-all fuzz build ## Run exactly what CI runs.

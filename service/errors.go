@@ -184,3 +184,6 @@ func level(code codes.Code) slog.Level {
 func reasonName(reason tallydv1.ErrorReason) string {
 	return strings.TrimPrefix(reason.String(), "ERROR_REASON_")
 }
+
+// Status returns the status with which a call that failed with err would end; for commands that speak to people.
+func Status(err error) *status.Status { return toStatus(err).status }

@@ -17,24 +17,30 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// imports lists the files in print; google/rpc is not imported by the contract, but nobody can read an error's details without.
+// imports lists the files that the contract imports.
 func imports() []protoreflect.FileDescriptor {
 	return []protoreflect.FileDescriptor{
 		annotations.File_google_api_http_proto,
 		annotations.File_google_api_annotations_proto,
 		annotations.File_google_api_field_behavior_proto,
 		validate.File_buf_validate_validate_proto,
+	}
+}
+
+// ErrorDetails returns google/rpc's files. The contract does not import them, but nobody can read an error's details without.
+func ErrorDetails() []protoreflect.FileDescriptor {
+	return []protoreflect.FileDescriptor{
 		code.File_google_rpc_code_proto,
 		errdetails.File_google_rpc_error_details_proto,
 		status.File_google_rpc_status_proto,
 	}
 }
 
-// WriteImports writes the files below dir, at their import paths. It returns the error of the first file that could not be
-// printed or written.
+// WriteImports writes the contract's imports and google/rpc's files below dir, at their import paths. It returns the error of the
+// first file that could not be printed or written.
 func WriteImports(dir string) error {
 	printer := protoprint.Printer{SortElements: false}
-	for _, file := range imports() {
+	for _, file := range append(imports(), ErrorDetails()...) {
 		var text bytes.Buffer
 		if err := printer.PrintProtoFile(file, &text); err != nil {
 			return fmt.Errorf("print %s: %w", file.Path(), err)

@@ -92,6 +92,8 @@ type Violation struct {
 	Field string
 	// Key is Tally's own path of the field, sanitised.
 	Key string
+	// Code is Tally's own name for the rule, such as "any.required"; may be empty.
+	Code string
 	// Description is one sentence that says the rule, sanitised.
 	Description string
 }
@@ -134,6 +136,8 @@ type Error struct {
 	Size, Limit int64
 	// Err is the cause for the log; it never reaches a caller.
 	Err error
+
+	superseded bool // the key was replaced while the request was under way
 }
 
 // Error describes the failure for a log. It is not what a caller reads.

@@ -159,7 +159,7 @@ type CreateFormRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Status of the new form; required, FORM_STATUS_DELETED is not allowed.
 	Status FormStatus `protobuf:"varint,1,opt,name=status,proto3,enum=tallyd.v1.FormStatus" json:"status,omitempty"`
-	// Blocks in order; may be empty. The FORM_TITLE block gives the form its name.
+	// Blocks in order; may be empty, and then travels as an empty list. The FORM_TITLE block gives the form its name.
 	Blocks []*Block `protobuf:"bytes,2,rep,name=blocks,proto3" json:"blocks,omitempty"`
 	// Workspace for the form; the user's first one when absent.
 	WorkspaceId *string `protobuf:"bytes,3,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
@@ -1106,10 +1106,10 @@ const file_tallyd_v1_form_service_proto_rawDesc = "" +
 	"\x05forms\x18\x01 \x03(\v2\x0f.tallyd.v1.FormB\t\xea\xe0\x18\x05itemsR\x05forms\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xa0\xe1\x18\x01R\rnextPageToken\x12(\n" +
 	"\n" +
-	"total_size\x18\x03 \x01(\x05B\t\xea\xe0\x18\x05totalR\ttotalSize\"\xf2\x02\n" +
+	"total_size\x18\x03 \x01(\x05B\t\xea\xe0\x18\x05totalR\ttotalSize\"\xf7\x02\n" +
 	"\x11CreateFormRequest\x12>\n" +
-	"\x06status\x18\x01 \x01(\x0e2\x15.tallyd.v1.FormStatusB\x0f\xe0A\x02\xbaH\t\x82\x01\x06\x18\x01\x18\x02\x18\x03R\x06status\x12(\n" +
-	"\x06blocks\x18\x02 \x03(\v2\x10.tallyd.v1.BlockR\x06blocks\x121\n" +
+	"\x06status\x18\x01 \x01(\x0e2\x15.tallyd.v1.FormStatusB\x0f\xe0A\x02\xbaH\t\x82\x01\x06\x18\x01\x18\x02\x18\x03R\x06status\x12-\n" +
+	"\x06blocks\x18\x02 \x03(\v2\x10.tallyd.v1.BlockB\x03\xe0A\x02R\x06blocks\x121\n" +
 	"\fworkspace_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\xe8\xe0\x18\x01H\x00R\vworkspaceId\x88\x01\x01\x12+\n" +
 	"\tfolder_id\x18\x04 \x01(\tB\t\xbaH\x06r\x04\xe8\xe0\x18\x01H\x01R\bfolderId\x88\x01\x01\x12/\n" +
 	"\vtemplate_id\x18\x05 \x01(\tB\t\xbaH\x06r\x04\xe8\xe0\x18\x01H\x02R\n" +
@@ -1170,10 +1170,10 @@ const file_tallyd_v1_form_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xa0\xe1\x18\x01R\rnextPageToken\x12\x1f\n" +
 	"\aform_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02idR\x06formId\x12\x17\n" +
 	"\x04name\x18\x04 \x01(\tH\x00R\x04name\x88\x01\x01B\a\n" +
-	"\x05_name\"g\n" +
+	"\x05_name\"l\n" +
 	"\x14ReplaceBlocksRequest\x12%\n" +
-	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12(\n" +
-	"\x06blocks\x18\x02 \x03(\v2\x10.tallyd.v1.BlockR\x06blocks\"\x17\n" +
+	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12-\n" +
+	"\x06blocks\x18\x02 \x03(\v2\x10.tallyd.v1.BlockB\x03\xe0A\x02R\x06blocks\"\x17\n" +
 	"\x15ReplaceBlocksResponse2\x9c\t\n" +
 	"\vFormService\x12p\n" +
 	"\tListForms\x12\x1b.tallyd.v1.ListFormsRequest\x1a\x1c.tallyd.v1.ListFormsResponse\"(\xea\xe0\x18\x13\n" +

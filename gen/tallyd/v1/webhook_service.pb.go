@@ -798,9 +798,9 @@ const file_tallyd_v1_webhook_service_proto_rawDesc = "" +
 	"\b_form_idB\x06\n" +
 	"\x04_urlB\r\n" +
 	"\v_is_enabledB\x11\n" +
-	"\x0f_signing_secret\"E\n" +
-	"\x15UpdateWebhookResponse\x12,\n" +
-	"\awebhook\x18\x01 \x01(\v2\x12.tallyd.v1.WebhookR\awebhook\"C\n" +
+	"\x0f_signing_secret\"K\n" +
+	"\x15UpdateWebhookResponse\x122\n" +
+	"\awebhook\x18\x01 \x01(\v2\x12.tallyd.v1.WebhookB\x04\xa0\xe1\x18\x01R\awebhook\"C\n" +
 	"\x14DeleteWebhookRequest\x12+\n" +
 	"\n" +
 	"webhook_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\twebhookId\"\x17\n" +
@@ -820,12 +820,12 @@ const file_tallyd_v1_webhook_service_proto_rawDesc = "" +
 	"\n" +
 	"webhook_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\twebhookId\x12'\n" +
 	"\bevent_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\aeventId\"\x1b\n" +
-	"\x19RetryWebhookEventResponse2\xe5\x06\n" +
-	"\x0eWebhookService\x12~\n" +
-	"\fListWebhooks\x12\x1e.tallyd.v1.ListWebhooksRequest\x1a\x1f.tallyd.v1.ListWebhooksResponse\"-\xea\xe0\x18\x15\n" +
-	"\bwebhooks\x12\ahasMore\x18d\x82\xd3\xe4\x93\x02\v\x12\t/webhooks\x90\x02\x01\x12q\n" +
-	"\rCreateWebhook\x12\x1f.tallyd.v1.CreateWebhookRequest\x1a .tallyd.v1.CreateWebhookResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*b\awebhook\"\t/webhooks\x12\xb5\x01\n" +
-	"\rUpdateWebhook\x12\x1f.tallyd.v1.UpdateWebhookRequest\x1a .tallyd.v1.UpdateWebhookResponse\"a\xf2\xe0\x189\x12(1, and 1 per 100 webhooks of the account\x1a\rETAG_MISMATCH\x82\xd3\xe4\x93\x02\x1b:\x01*2\x16/webhooks/{webhook_id}\x90\x02\x02\x12u\n" +
+	"\x19RetryWebhookEventResponse2\xa0\a\n" +
+	"\x0eWebhookService\x12\x9d\x01\n" +
+	"\fListWebhooks\x12\x1e.tallyd.v1.ListWebhooksRequest\x1a\x1f.tallyd.v1.ListWebhooksResponse\"L\xea\xe0\x18\x15\n" +
+	"\bwebhooks\x12\ahasMore\x18d\xf2\xe0\x18\x1b\x1a\x19TALLY_FEATURE_UNAVAILABLE\x82\xd3\xe4\x93\x02\v\x12\t/webhooks\x90\x02\x01\x12q\n" +
+	"\rCreateWebhook\x12\x1f.tallyd.v1.CreateWebhookRequest\x1a .tallyd.v1.CreateWebhookResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*b\awebhook\"\t/webhooks\x12\xd0\x01\n" +
+	"\rUpdateWebhook\x12\x1f.tallyd.v1.UpdateWebhookRequest\x1a .tallyd.v1.UpdateWebhookResponse\"|\xf2\xe0\x18T\x12(1, and 1 per 100 webhooks of the account\x1a\rETAG_MISMATCH\x1a\x19TALLY_FEATURE_UNAVAILABLE\x82\xd3\xe4\x93\x02\x1b:\x01*2\x16/webhooks/{webhook_id}\x90\x02\x02\x12u\n" +
 	"\rDeleteWebhook\x12\x1f.tallyd.v1.DeleteWebhookRequest\x1a .tallyd.v1.DeleteWebhookResponse\"!\x82\xd3\xe4\x93\x02\x18*\x16/webhooks/{webhook_id}\x90\x02\x02\x12\x9d\x01\n" +
 	"\x11ListWebhookEvents\x12#.tallyd.v1.ListWebhookEventsRequest\x1a$.tallyd.v1.ListWebhookEventsResponse\"=\xea\xe0\x18\x11\n" +
 	"\x06events\x12\ahasMore\x82\xd3\xe4\x93\x02\x1f\x12\x1d/webhooks/{webhook_id}/events\x90\x02\x01\x12\x90\x01\n" +

@@ -1,0 +1,90 @@
+// Command tallyd serves Tally's forms API over gRPC. It wires the rooms of service/ together and knows nothing that they could know.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// commands is the command line; each field is a command with its flags.
+type commands struct {
+	Serve   serveCmd   `cmd:"" help:"Serve Tally's API over gRPC."`
+	Sandbox sandboxCmd `cmd:"" help:"Serve a pretend Tally over HTTP, or answer one of its forms."`
+	Doctor  doctorCmd  `cmd:"" help:"Try the key and the configuration against Tally, read-only, in at most 4 requests."`
+	Proto   protoCmd   `cmd:"" help:"Write the contract for clients in other languages."`
+	Probe   probeCmd   `cmd:"" help:"Ask a running tallyd for its health, for containers without a shell."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// console is where a command reads and writes.
+type console struct {
+	out, err io.Writer
+}
+
+// usageError is bad configuration: it ends the process with exit code 2 before anything listens.
+type usageError struct{ error }
+
+// Unwrap returns the cause.
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	code := run(ctx, os.Args[1:], console{out: os.Stdout, err: os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// run carries out a command line and returns the process's exit code.
+func run(ctx context.Context, args []string, c console) int {
+	code := -1
+	parser, err := kong.New(&commands{},
+		kong.Name("tallyd"),
+		kong.Description("One Tally key, many services: Tally's forms API over gRPC."),
+		kong.Writers(c.out, c.err),
+		kong.Exit(func(n int) { code = n }),
+		kong.DefaultEnvars("TALLYD"),
+		kong.Vars{"tally_version": tallyVersion},
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(c),
+		kong.UsageOnError(),
+	)
+	if err != nil {
+		return complain(c, exitFailure, err)
+	}
+	command, err := parser.Parse(args)
+	// Help ends the parser by its exit function and lets it go on all the same.
+	if code >= 0 {
+		return code
+	}
+	if err != nil {
+		return complain(c, exitUsage, err)
+	}
+	err = command.Run()
+	if _, usage := errors.AsType[usageError](err); usage {
+		return complain(c, exitUsage, err)
+	}
+	if err != nil {
+		return complain(c, exitFailure, err)
+	}
+	return 0
+}
+
+func complain(c console, code int, err error) int {
+	_, _ = fmt.Fprintf(c.err, "tallyd: %v\n", err)
+	return code
+}

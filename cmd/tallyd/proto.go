@@ -1,0 +1,45 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	contract "github.com/tallyd/tallyd/proto"
+)
+
+// protoCmd is `tallyd proto`: it hands out the contract, from which other languages generate their client.
+type protoCmd struct {
+	Out           string `placeholder:"DIR" help:"Write the contract's .proto files and every file that they import below this folder."`
+	DescriptorSet string `placeholder:"FILE" help:"Write the contract with comments as a FileDescriptorSet that needs no other module, for protoc --descriptor_set_in, buf generate and grpcurl -protoset; - for standard output."`
+}
+
+// Validate returns an error unless exactly one of the two flags is set. Kong calls it while it parses the command line.
+func (c *protoCmd) Validate() error {
+	if (c.Out == "") == (c.DescriptorSet == "") {
+		return errors.New("exactly one of --out=DIR and --descriptor-set=FILE is needed")
+	}
+	return nil
+}
+
+// Run writes what was asked for. It returns the error of the first file that could not be written.
+func (c *protoCmd) Run(ctx *kong.Context) error {
+	if c.Out != "" {
+		return contract.WriteSources(c.Out)
+	}
+	set, err := contract.ClientDescriptorSet()
+	if err != nil {
+		return err
+	}
+	if c.DescriptorSet == "-" {
+		_, err = ctx.Stdout.Write(set)
+	} else {
+		err = os.WriteFile(c.DescriptorSet, set, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("write the descriptor set: %w", err)
+	}
+	return nil
+}

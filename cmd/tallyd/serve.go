@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/tallyd/tallyd/service"
+	"github.com/tallyd/tallyd/service/apikey"
+	"github.com/tallyd/tallyd/service/sandbox"
+	"github.com/tallyd/tallyd/service/tally"
+)
+
+// allowAll is the policy that says openly that whoever reaches the port may do all.
+const allowAll = "allow-all"
+
+type serveCmd struct {
+	upstreamFlags
+
+	Listen          string        `default:"127.0.0.1:50051" placeholder:"ADDR" help:"gRPC: HOST:PORT or unix:PATH."`
+	AdminListen     string        `default:"127.0.0.1:9464" placeholder:"ADDR" help:"HTTP for operators: /livez, /readyz, /metrics; empty for none."`
+	Sandbox         bool          `help:"Start the built-in pretend Tally and use it: no key, no network."`
+	SandboxRate     int           `default:"100" placeholder:"N" help:"Requests a minute that the built-in pretend Tally allows; 0 for any number."`
+	Policy          string        `placeholder:"allow-all" help:"Who may call; allow-all says openly that whoever reaches the port may do all. Needed to listen beyond this machine."`
+	Reflection      string        `default:"auto" enum:"auto,on,off" help:"gRPC reflection: auto (on for loopback and the sandbox), on or off."`
+	DefaultDeadline time.Duration `default:"30s" placeholder:"DURATION" help:"Deadline of calls that bring none."`
+	LogFormat       string        `default:"auto" enum:"auto,text,json" help:"auto is text on a terminal, else json."`
+}
+
+// Run serves until ctx ends, then drains.
+func (s serveCmd) Run(ctx context.Context, c console) error {
+	log := newLogger(c.err, s.LogFormat)
+	if err := s.check(); err != nil {
+		return err
+	}
+	up, err := s.upstream(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer up.close()
+	server, err := s.server(up, log)
+	if err != nil {
+		return err
+	}
+	listener, err := service.Listen(ctx, s.Listen)
+	if err != nil {
+		return usageError{err}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	if s.AdminListen != "" {
+		admin, err := service.Listen(ctx, s.AdminListen)
+		if err != nil {
+			return usageError{errors.Join(err, listener.Close())}
+		}
+		group.Go(func() error { return service.ServeAdmin(ctx, admin, service.AdminHandler(server.Ready, up.metrics)) })
+	}
+	group.Go(func() error { return up.keeper.Run(ctx) })
+	group.Go(func() error { return server.Serve(listener) })
+	group.Go(func() error {
+		<-ctx.Done()
+		server.Shutdown()
+		return nil
+	})
+	s.announce(c, listener.Addr())
+	return group.Wait()
+}
+
+// check refuses what must not be served, before anything listens.
+func (s serveCmd) check() error {
+	if s.Policy != "" && s.Policy != allowAll {
+		return usagef("--policy must be allow-all")
+	}
+	if s.Policy == "" && !service.IsLocal(s.Listen) {
+		return usagef("--listen %s can be reached from other machines: give --policy=allow-all, or listen on 127.0.0.1 or unix:PATH", s.Listen)
+	}
+	if s.DefaultDeadline <= 0 {
+		return usagef("--default-deadline must be more than 0")
+	}
+	if s.Sandbox && (s.KeyFile != "" || os.Getenv(keyVariable) != "") {
+		return usagef("--sandbox needs no key: unset %s and --key-file, or leave --sandbox out", keyVariable)
+	}
+	return s.checkVersion()
+}
+
+// upstream is Tally, real or pretended, with the key to it.
+type upstream struct {
+	client  *tally.Client
+	keeper  *apikey.Keeper
+	server  *service.Server
+	metrics *prometheus.Registry
+	drift   func(path, kind string)
+	close   func()
+}
+
+func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, error) {
+	base, source, stop, err := s.place(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	contract, err := newContract()
+	if err != nil {
+		return nil, err
+	}
+	up := &upstream{metrics: newRegistry()}
+	up.drift = countDrift(up.metrics, log)
+	check := func(ctx context.Context, key apikey.Key) (apikey.Identity, error) {
+		return service.CheckKey(ctx, up.client, key)
+	}
+	notify := func(state apikey.State) {
+		if up.server != nil {
+			up.server.SetTally(!state.Rejected)
+		}
+	}
+	if up.keeper, err = apikey.New(source, check, apikey.WithLogger(log), apikey.WithNotify(notify)); err != nil {
+		stop()
+		return nil, usageError{err}
+	}
+	up.client = tally.New(contract, tally.Config{
+		URL: base, Version: s.TallyVersion, UserAgent: userAgent(), Keys: up.keeper,
+		Limits: tally.DefaultLimits(), Drift: up.drift, Log: log,
+	})
+	up.close = func() {
+		up.client.Close()
+		stop()
+	}
+	return up, nil
+}
+
+// place returns where Tally is and where its key comes from, and starts the pretend one when asked to.
+func (s serveCmd) place(ctx context.Context, log *slog.Logger) (*url.URL, apikey.Source, func(), error) {
+	if s.Sandbox {
+		address, stop, err := startSandbox(ctx, "127.0.0.1:0", sandbox.WithRate(s.SandboxRate), sandbox.WithLogger(log))
+		return address, fixedSource{}, stop, err
+	}
+	base, err := s.base()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	source := s.source(log)
+	if source == nil {
+		return nil, nil, nil, usagef("no Tally key: set %s, give --key-file=PATH, or try --sandbox", keyVariable)
+	}
+	return base, source, func() {}, nil
+}
+
+func (s serveCmd) server(up *upstream, log *slog.Logger) (*service.Server, error) {
+	config, err := service.DefaultConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.DefaultDeadline, config.Log = s.DefaultDeadline, log
+	config.Reflection = s.Reflection == "on" || (s.Reflection == "auto" && (s.Sandbox || service.IsLocal(s.Listen)))
+	up.server, err = service.NewServer(config, func(to grpc.ServiceRegistrar) {
+		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox})
+	})
+	return up.server, err
+}
+
+// announce prints the address in use and, with the sandbox, a line to try it.
+func (s serveCmd) announce(c console, at net.Addr) {
+	address := at.String()
+	if at.Network() == "unix" {
+		address = "unix:" + address
+	}
+	_, _ = fmt.Fprintf(c.out, "tallyd is ready at %s\n", address)
+	if s.Sandbox {
+		_, _ = fmt.Fprintf(c.out, "try: grpcurl -plaintext %s tallyd.v1.FormService/ListForms\n", address)
+	}
+}
+
+func newRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	return registry
+}
+
+// countDrift counts by kind alone, since the paths come from Tally and have no end; each path is logged once, up to a bound.
+func countDrift(registry *prometheus.Registry, log *slog.Logger) func(path, kind string) {
+	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tallyd_drift_total", Help: "Values in Tally's answers that the contract does not know, by kind.",
+	}, []string{"kind"})
+	registry.MustRegister(counter)
+	once := newOnceLog(log)
+	return func(path, kind string) {
+		counter.WithLabelValues(kind).Inc()
+		once.note(path, kind)
+	}
+}

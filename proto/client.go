@@ -1,0 +1,99 @@
+package contract
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/tallyd/tallyd/proto/protofiles"
+)
+
+// dependencyTag is the tag of FileDescriptorProto.dependency, with which the paths of an import's comments begin.
+const dependencyTag = 3
+
+// ClientDescriptorSet returns a serialized google.protobuf.FileDescriptorSet of what a client needs: the contract with its
+// comments, google/rpc's files to read the details of errors, and their imports. Options and imports that only the server reads
+// are left out, so that a client needs no module of google.api or buf.validate; standard options stay. Files come after those that
+// they import. It returns an error when the embedded image is damaged.
+func ClientDescriptorSet() ([]byte, error) {
+	// Without a resolver every option beyond descriptor.proto's own is unknown, and so are buf's notes about the image.
+	unmarshal := proto.UnmarshalOptions{DiscardUnknown: true, Resolver: new(protoregistry.Types)}
+	image := new(descriptorpb.FileDescriptorSet)
+	if err := unmarshal.Unmarshal(Image, image); err != nil {
+		return nil, fmt.Errorf("parse the contract's image: %w", err)
+	}
+	client := clientFiles{byPath: map[string]*descriptorpb.FileDescriptorProto{}, set: new(descriptorpb.FileDescriptorSet)}
+	for _, file := range image.GetFile() {
+		stripImports(file)
+		client.byPath[file.GetName()] = file
+	}
+	for _, file := range protofiles.ErrorDetails() {
+		client.offer(file)
+	}
+	for _, path := range slices.Sorted(maps.Keys(client.byPath)) {
+		if strings.HasPrefix(path, "tallyd/v1/") || strings.HasPrefix(path, "google/rpc/") {
+			client.add(path)
+		}
+	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(client.set)
+}
+
+// clientFiles collects the files of a client in the order in which they can be linked.
+type clientFiles struct {
+	byPath map[string]*descriptorpb.FileDescriptorProto
+	set    *descriptorpb.FileDescriptorSet
+}
+
+// offer makes a linked file and its imports available, unless the image has them.
+func (c *clientFiles) offer(file protoreflect.FileDescriptor) {
+	if c.byPath[file.Path()] != nil {
+		return
+	}
+	c.byPath[file.Path()] = protodesc.ToFileDescriptorProto(file)
+	for i := range file.Imports().Len() {
+		c.offer(file.Imports().Get(i).FileDescriptor)
+	}
+}
+
+// add appends a file after its imports, each once.
+func (c *clientFiles) add(path string) {
+	file := c.byPath[path]
+	if slices.Contains(c.set.GetFile(), file) {
+		return
+	}
+	for _, dependency := range file.GetDependency() {
+		c.add(dependency)
+	}
+	c.set.File = append(c.set.File, file)
+}
+
+// stripImports removes the imports that only server-side options need. Of the source locations it keeps those with a comment:
+// the others point at what is gone, and no generator reads them.
+func stripImports(file *descriptorpb.FileDescriptorProto) {
+	file.Dependency = slices.DeleteFunc(file.GetDependency(), serverOnly)
+	info := file.GetSourceCodeInfo()
+	if info == nil {
+		return
+	}
+	info.Location = slices.DeleteFunc(info.GetLocation(), func(at *descriptorpb.SourceCodeInfo_Location) bool {
+		path := at.GetPath()
+		uncommented := at.LeadingComments == nil && at.TrailingComments == nil && len(at.GetLeadingDetachedComments()) == 0
+		return uncommented || len(path) > 0 && path[0] == dependencyTag
+	})
+}
+
+func serverOnly(path string) bool {
+	for _, folder := range []string{"google/api/", "buf/validate/", "tallyd/options/"} {
+		if strings.HasPrefix(path, folder) {
+			return true
+		}
+	}
+	return false
+}

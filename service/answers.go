@@ -1,0 +1,192 @@
+package service
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
+)
+
+// maxExact is the largest integer up to which a double holds every one.
+const maxExact = 1 << 53
+
+// answerKind fills a response's typed answer from the JSON value and reports whether it could, without losing anything.
+type answerKind func(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any) bool
+
+// answerKinds says how each kind of question is answered. A kind that is not here has only answer_json.
+var answerKinds = map[string]answerKind{
+	"INPUT_TEXT":         textAnswer,
+	"TEXTAREA":           textAnswer,
+	"INPUT_EMAIL":        textAnswer,
+	"INPUT_LINK":         textAnswer,
+	"INPUT_PHONE_NUMBER": textAnswer,
+	"INPUT_NUMBER":       numberAnswer,
+	"LINEAR_SCALE":       numberAnswer,
+	"RATING":             numberAnswer,
+	"INPUT_DATE":         dateAnswer,
+	"INPUT_TIME":         timeAnswer,
+	"CHECKBOX":           choicesAnswer,
+	"CHECKBOXES":         choicesAnswer,
+	"MULTIPLE_CHOICE":    choicesAnswer,
+	"DROPDOWN":           choicesAnswer,
+	"MULTI_SELECT":       choicesAnswer,
+	"RANKING":            rankingAnswer,
+	"MATRIX":             matrixAnswer,
+	"FILE_UPLOAD":        filesAnswer,
+	"SIGNATURE":          signatureAnswer,
+	"PAYMENT":            paymentAnswer,
+	"HIDDEN_FIELDS":      hiddenAnswer,
+	"CALCULATED_FIELDS":  calculatedAnswer,
+	"RESPONDENT_COUNTRY": countryAnswer,
+	"WALLET_CONNECT":     walletAnswer,
+}
+
+// typeAnswers gives each response its typed answer, by the questions of the same page. answer_json stays for the full view, and for
+// what has no typed form, which unknown is told of.
+func typeAnswers(questions []*tallydv1.Question, submissions []*tallydv1.Submission, view tallydv1.SubmissionView, unknown func(kind string)) {
+	byID := make(map[string]*tallydv1.Question, len(questions))
+	for _, q := range questions {
+		byID[q.GetId()] = q
+	}
+	for _, submission := range submissions {
+		for _, response := range submission.GetResponses() {
+			typed := typeAnswer(response, byID[response.GetQuestionId()], unknown)
+			if typed && view != tallydv1.SubmissionView_SUBMISSION_VIEW_FULL {
+				response.AnswerJson = ""
+			}
+		}
+	}
+}
+
+// typeAnswer reports whether the response has a typed answer that says all that answer_json does.
+func typeAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, unknown func(string)) bool {
+	if q == nil {
+		unknown("QUESTION_MISSING")
+		return false
+	}
+	r.QuestionType = q.GetType()
+	if r.GetAnswerJson() == "" {
+		return false
+	}
+	kind, known := answerKinds[q.GetType()]
+	if !known {
+		unknown(q.GetType())
+		return false
+	}
+	value, ok := parseAnswer(r.GetAnswerJson())
+	if !ok || !kind(r, q, value) {
+		r.Answer = nil
+		unknown(q.GetType() + ":" + jsonKind(r.GetAnswerJson()))
+		return false
+	}
+	return true
+}
+
+// parseAnswer parses JSON with numbers as text, so that none is rounded unnoticed. Plain text, the commonest answer, skips the parser.
+func parseAnswer(text string) (any, bool) {
+	if len(text) > 1 && text[0] == '"' && !strings.ContainsRune(text, '\\') {
+		return text[1 : len(text)-1], true
+	}
+	if text[0] == '-' || (text[0] >= '0' && text[0] <= '9') {
+		return json.Number(text), true
+	}
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	var value any
+	if decoder.Decode(&value) != nil {
+		return nil, false
+	}
+	return value, true
+}
+
+func jsonKind(text string) string {
+	switch text[0] {
+	case '{':
+		return "object"
+	case '[':
+		return "list"
+	case '"':
+		return "text"
+	case 't', 'f':
+		return "flag"
+	default:
+		return "number"
+	}
+}
+
+func textAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+	text, ok := value.(string)
+	r.Answer = &tallydv1.QuestionResponse_Text{Text: text}
+	return ok
+}
+
+func numberAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+	n, ok := number(value)
+	r.Answer = &tallydv1.QuestionResponse_Number{Number: n}
+	return ok
+}
+
+// number reads a number, also one written as text, and refuses what a double would round to another integer.
+func number(value any) (float64, bool) {
+	var text string
+	switch v := value.(type) {
+	case json.Number:
+		text = v.String()
+	case string:
+		text = v
+	default:
+		return 0, false
+	}
+	if strings.ContainsAny(text, "xXpP_iInN ") {
+		return 0, false
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || (n == float64(int64(n)) && (n > maxExact || n < -maxExact)) {
+		return 0, false
+	}
+	return n, true
+}
+
+func dateAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+	text, _ := value.(string)
+	day, err := time.Parse(time.DateOnly, text)
+	if err != nil || day.Year() < 1 {
+		return false
+	}
+	r.Answer = &tallydv1.QuestionResponse_Date{Date: &tallydv1.Date{
+		Year: int32(day.Year()), Month: int32(day.Month()), Day: int32(day.Day()), //nolint:gosec // four digits
+	}}
+	return true
+}
+
+func timeAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+	text, _ := value.(string)
+	at, err := time.Parse("15:04", text)
+	if err != nil {
+		at, err = time.Parse(time.TimeOnly, text)
+	}
+	if err != nil {
+		return false
+	}
+	r.Answer = &tallydv1.QuestionResponse_Time{Time: &tallydv1.TimeOfDay{
+		Hours: int32(at.Hour()), Minutes: int32(at.Minute()), Seconds: int32(at.Second()), //nolint:gosec // two digits
+	}}
+	return true
+}
+
+func countryAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+	text, ok := value.(string)
+	r.Answer = &tallydv1.QuestionResponse_Country{Country: text}
+	return ok
+}
+
+func walletAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+	if object, ok := value.(map[string]any); ok && len(object) == 1 {
+		value = object["address"]
+	}
+	text, ok := value.(string)
+	r.Answer = &tallydv1.QuestionResponse_Wallet{Wallet: text}
+	return ok
+}

@@ -1,0 +1,221 @@
+package service
+
+import (
+	"encoding/json"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+
+	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
+)
+
+// optionID is what the id of an option looks like; any other text is the option's label.
+var optionID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+func choicesAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+	if flag, ok := value.(bool); ok {
+		r.Answer = &tallydv1.QuestionResponse_Boolean{Boolean: flag}
+		return true
+	}
+	choices, ok := choicesOf(value)
+	r.Answer = &tallydv1.QuestionResponse_Choices{Choices: &tallydv1.Choices{Choices: choices}}
+	return ok
+}
+
+func rankingAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+	choices, ok := choicesOf(value)
+	r.Answer = &tallydv1.QuestionResponse_Ranking{Ranking: &tallydv1.Choices{Choices: choices}}
+	return ok
+}
+
+// choicesOf reads a list of choices, or the single one that old answers are.
+func choicesOf(value any) ([]*tallydv1.Choice, bool) {
+	elements, isList := value.([]any)
+	if !isList {
+		elements = []any{value}
+	}
+	choices := make([]*tallydv1.Choice, 0, len(elements))
+	for _, element := range elements {
+		text, ok := element.(string)
+		if n, isNumber := element.(json.Number); isNumber {
+			text, ok = n.String(), true
+		}
+		if !ok {
+			return nil, false
+		}
+		choice := &tallydv1.Choice{Label: text}
+		if optionID.MatchString(text) {
+			choice = &tallydv1.Choice{OptionId: text}
+		}
+		choices = append(choices, choice)
+	}
+	return choices, true
+}
+
+func matrixAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any) bool {
+	object, ok := value.(map[string]any)
+	if !ok {
+		return false
+	}
+	matrix := &tallydv1.Matrix{}
+	for _, id := range rowOrder(object, q) {
+		columns, ok := choicesOf(object[id])
+		if !ok {
+			return false
+		}
+		matrix.Rows = append(matrix.Rows, &tallydv1.MatrixRow{RowId: id, Row: rowName(q, fieldOf(q, id)), Columns: columns})
+	}
+	r.Answer = &tallydv1.QuestionResponse_Matrix{Matrix: matrix}
+	return true
+}
+
+// rowOrder returns the keys of a matrix in the question's order, unknown ones last by id.
+func rowOrder(object map[string]any, q *tallydv1.Question) []string {
+	var known, unknown []string
+	for id := range object {
+		if fieldOf(q, id) == nil {
+			unknown = append(unknown, id)
+		}
+	}
+	for _, field := range q.GetFields() {
+		for _, id := range []string{field.GetUuid(), field.GetBlockGroupUuid()} {
+			if _, ok := object[id]; ok && !slices.Contains(known, id) {
+				known = append(known, id)
+			}
+		}
+	}
+	slices.Sort(unknown)
+	return append(known, unknown...)
+}
+
+func fieldOf(q *tallydv1.Question, id string) *tallydv1.QuestionField {
+	for _, field := range q.GetFields() {
+		if id != "" && (field.GetUuid() == id || field.GetBlockGroupUuid() == id) {
+			return field
+		}
+	}
+	return nil
+}
+
+// rowName takes the row out of a field's title, which is "Question [Row]".
+func rowName(q *tallydv1.Question, field *tallydv1.QuestionField) string {
+	title := field.GetTitle()
+	if row, ok := strings.CutPrefix(title, q.GetTitle()+" ["); ok && strings.HasSuffix(row, "]") {
+		return strings.TrimSuffix(row, "]")
+	}
+	return title
+}
+
+func filesAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+	files, ok := filesOf(value)
+	r.Answer = &tallydv1.QuestionResponse_Files{Files: &tallydv1.Files{Files: files}}
+	return ok
+}
+
+func signatureAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+	files, ok := filesOf(value)
+	r.Answer = &tallydv1.QuestionResponse_Signature{Signature: &tallydv1.Files{Files: files}}
+	return ok
+}
+
+func filesOf(value any) ([]*tallydv1.File, bool) {
+	elements, isList := value.([]any)
+	if !isList {
+		elements = []any{value}
+	}
+	files := make([]*tallydv1.File, 0, len(elements))
+	for _, element := range elements {
+		object, ok := element.(map[string]any)
+		if !ok {
+			return nil, false
+		}
+		file := &tallydv1.File{
+			Id: textOf(object, "id"), Name: textOf(object, "name"), Url: textOf(object, "url"), MimeType: textOf(object, "mimeType"),
+		}
+		if size, ok := number(object["size"]); ok && size == math.Trunc(size) {
+			file.SizeBytes = int64(size)
+		}
+		files = append(files, file)
+	}
+	return files, true
+}
+
+func textOf(object map[string]any, key string) string {
+	text, _ := object[key].(string)
+	return text
+}
+
+func paymentAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+	payment := &tallydv1.PaymentAnswer{}
+	r.Answer = &tallydv1.QuestionResponse_Payment{Payment: payment}
+	object, isObject := value.(map[string]any)
+	if !isObject {
+		amount, ok := number(value)
+		payment.Amount = &amount
+		return ok
+	}
+	payment.Currency, payment.Name = textOf(object, "currency"), textOf(object, "name")
+	payment.Email, payment.Link = textOf(object, "email"), textOf(object, "link")
+	for _, key := range []string{"price", "amount"} {
+		if amount, ok := number(object[key]); ok {
+			payment.Amount = &amount
+		}
+	}
+	return payment.Amount != nil || payment.GetCurrency() != ""
+}
+
+// named calls do for each value of an answer that is keyed by field, or for the single value of a question with one field.
+func named(q *tallydv1.Question, value any, do func(name string, value any) bool) bool {
+	object, isObject := value.(map[string]any)
+	if !isObject {
+		name := ""
+		if len(q.GetFields()) == 1 {
+			name = q.GetFields()[0].GetTitle()
+		}
+		return do(name, value)
+	}
+	keys := make([]string, 0, len(object))
+	for key := range object {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		name := key
+		if field := fieldOf(q, key); field.GetTitle() != "" {
+			name = field.GetTitle()
+		}
+		if object[key] != nil && !do(name, object[key]) {
+			return false
+		}
+	}
+	return true
+}
+
+func hiddenAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any) bool {
+	values := map[string]string{}
+	r.Answer = &tallydv1.QuestionResponse_HiddenFields{HiddenFields: &tallydv1.HiddenFields{Values: values}}
+	return named(q, value, func(name string, value any) bool {
+		text, ok := value.(string)
+		if n, isNumber := value.(json.Number); isNumber {
+			text, ok = n.String(), true
+		}
+		values[name] = text
+		return ok && name != ""
+	})
+}
+
+func calculatedAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any) bool {
+	result := &tallydv1.CalculatedValues{}
+	r.Answer = &tallydv1.QuestionResponse_Calculated{Calculated: result}
+	return named(q, value, func(name string, value any) bool {
+		calculated := &tallydv1.CalculatedValue{Name: name}
+		if text, ok := value.(string); ok {
+			calculated.Value = &tallydv1.CalculatedValue_Text{Text: text}
+		} else if n, ok := number(value); ok {
+			calculated.Value = &tallydv1.CalculatedValue_Number{Number: n}
+		}
+		result.Values = append(result.Values, calculated)
+		return calculated.Value != nil
+	})
+}

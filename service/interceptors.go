@@ -1,0 +1,217 @@
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
+	"github.com/tallyd/tallyd/service/tally"
+)
+
+const (
+	// deadlineShave makes our error reach the caller before its own clock ends the call.
+	deadlineShave = 20 * time.Millisecond
+	// longestDeadline caps what a caller may ask for: no request to Tally takes longer, and a forgotten call must end.
+	longestDeadline = 5 * time.Minute
+	maxRequestID    = 128
+)
+
+// Keys of metadata that tallyd reads and answers with.
+const (
+	keyRequestID  = "x-request-id"
+	trailerID     = "tallyd-request-id"
+	trailerCost   = "tallyd-cost"
+	trailerReason = "tallyd-reason"
+)
+
+// record is what the chain learns of one call, for the log and the trailers.
+type record struct {
+	id   string
+	call *tally.Call
+
+	mu     sync.Mutex
+	reason string
+	cause  error
+}
+
+type recordKey struct{}
+
+func recordOf(ctx context.Context) *record {
+	if r, ok := ctx.Value(recordKey{}).(*record); ok {
+		return r
+	}
+	return &record{call: &tally.Call{}}
+}
+
+func (r *record) fail(reason string, cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reason, r.cause = reason, cause
+}
+
+// unaryChain returns the interceptors of unary calls in order. Who is calling, and whether it may, will stand before validation and
+// after the deadline.
+func (s *Server) unaryChain() grpc.ServerOption {
+	return grpc.ChainUnaryInterceptor(
+		s.identify,                    // first, so that everything below can name the call
+		s.logUnary(),                  // outside the map, so that it logs the status that the caller sees
+		mapErrors,                     // outside all that can fail, so that there is one map
+		recoverUnary(),                // inside the map, so that a panic passes it too
+		validateUnary(s.config.Check), // before the deadline starts to matter
+		s.limitDeadline,               // last: what is left is the caller's own time
+	)
+}
+
+// streamChain returns the interceptors of streams in order.
+func (s *Server) streamChain() grpc.ServerOption {
+	return grpc.ChainStreamInterceptor(
+		s.endWithServer, // first: a stream that never ends would keep the server from stopping
+		s.logStream(),
+		mapStreamErrors,
+		recovery.StreamServerInterceptor(recovery.WithRecoveryHandlerContext(recovered)),
+	)
+}
+
+// identify gives the call its id and sets the trailers that every call has. They are trailers, never headers: one header stops
+// every client's retry.
+func (s *Server) identify(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	r := &record{id: requestID(ctx)}
+	stream := grpc.ServerTransportStreamFromContext(ctx)
+	// From the first byte of a write on, nobody may repeat it: a header says so to clients and proxies.
+	r.call = &tally.Call{BeforeSend: func() error {
+		if stream == nil {
+			return nil
+		}
+		return stream.SendHeader(metadata.MD{})
+	}}
+	resp, err := next(tally.NewContext(context.WithValue(ctx, recordKey{}, r), r.call), req)
+	_ = grpc.SetTrailer(ctx, metadata.Pairs(trailerID, r.id, trailerCost, strconv.FormatInt(r.call.Requests(), 10)))
+	return resp, err
+}
+
+// requestID returns the caller's id when it is fit for a log and a trailer, else a new one.
+func requestID(ctx context.Context) string {
+	if ids := metadata.ValueFromIncomingContext(ctx, keyRequestID); len(ids) > 0 && isVisible(ids[0]) {
+		return ids[0]
+	}
+	id := make([]byte, 16)
+	_, _ = rand.Read(id)
+	return hex.EncodeToString(id)
+}
+
+func isVisible(id string) bool {
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return false
+		}
+	}
+	return id != "" && len(id) <= maxRequestID
+}
+
+// mapErrors turns whatever failed into the status that the caller sees, and keeps the cause for the log.
+func mapErrors(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	resp, err := next(ctx, req)
+	if err == nil {
+		return resp, nil
+	}
+	err = attribute(ctx, 0, err)
+	m := toStatus(err)
+	recordOf(ctx).fail(m.reason, err)
+	_ = grpc.SetTrailer(ctx, m.trailer())
+	return nil, m.status.Err()
+}
+
+func mapStreamErrors(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	err := next(srv, stream)
+	if err == nil {
+		return nil
+	}
+	err = attribute(stream.Context(), tally.Read, err)
+	m := toStatus(err)
+	stream.SetTrailer(m.trailer())
+	return m.status.Err()
+}
+
+func recoverUnary() grpc.UnaryServerInterceptor {
+	return recovery.UnaryServerInterceptor(recovery.WithRecoveryHandlerContext(recovered))
+}
+
+// recovered keeps the panic and its stack for the log; the caller learns that there was one.
+func recovered(_ context.Context, p any) error {
+	return &localError{
+		reason: tallydv1.ErrorReason_ERROR_REASON_PANIC,
+		err:    fmt.Errorf("%v\n%s", p, debug.Stack()),
+	}
+}
+
+// validateUnary checks the contract's rules. The middleware's own interceptor would make a status of its own.
+func validateUnary(validator protovalidate.Validator) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		if msg, ok := req.(proto.Message); ok {
+			if err := validator.Validate(msg); err != nil {
+				return nil, err
+			}
+		}
+		return next(ctx, req)
+	}
+}
+
+// limitDeadline gives a call without a deadline one, and shortens the caller's own.
+func (s *Server) limitDeadline(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	limit := time.Now().Add(s.config.DefaultDeadline)
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = deadline.Add(-deadlineShave)
+	}
+	if longest := time.Now().Add(longestDeadline); limit.After(longest) {
+		limit = longest
+	}
+	ctx, cancel := context.WithDeadline(ctx, limit)
+	defer cancel()
+	return next(ctx, req)
+}
+
+// endWithServer ends streams of the infrastructure, such as health's Watch, when the server stops.
+func (s *Server) endWithServer(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	defer context.AfterFunc(s.stopping, cancel)()
+	err := next(srv, &endingStream{ServerStream: stream, ctx: ctx})
+	if s.stopping.Err() != nil {
+		return &localError{reason: tallydv1.ErrorReason_ERROR_REASON_SERVER_DRAINING, effect: tally.Read}
+	}
+	return err
+}
+
+// endingStream is a stream whose context ends with the server.
+type endingStream struct {
+	grpc.ServerStream
+
+	ctx context.Context //nolint:containedctx // a stream has no other way to carry its context
+}
+
+// Context returns the context that ends with the server.
+func (s *endingStream) Context() context.Context { return s.ctx }
+
+// RecvMsg waits for a message, or for the server to stop.
+func (s *endingStream) RecvMsg(m any) error {
+	received := make(chan error, 1)
+	go func() { received <- s.ServerStream.RecvMsg(m) }()
+	select {
+	case err := <-received:
+		return err
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+}

@@ -1,0 +1,3 @@
+package sandbox
+
+func Behaviours() []string { return nil }

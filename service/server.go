@@ -1,0 +1,162 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+)
+
+// HealthTally is the health service name that follows the state of the key; the empty name and the services' own do not.
+const HealthTally = "tally"
+
+// Config is what a Server needs. DefaultConfig returns what production uses.
+type Config struct {
+	// DefaultDeadline is for calls that bring none.
+	DefaultDeadline time.Duration
+	// MaxConnectionAge ends connections, so that clients spread over new replicas; gRPC adds 10 % of jitter.
+	MaxConnectionAge time.Duration
+	// Drain bounds how long calls under way may take when the server stops.
+	Drain time.Duration
+	// Reflection serves the contract with its comments.
+	Reflection bool
+	// Check validates requests.
+	Check protovalidate.Validator
+	// Log gets one line per call.
+	Log *slog.Logger
+}
+
+// DefaultConfig returns the configuration that production uses. It returns the error of the validator.
+func DefaultConfig() (Config, error) {
+	validator, err := protovalidate.New()
+	return Config{
+		DefaultDeadline:  30 * time.Second,
+		MaxConnectionAge: 30 * time.Minute,
+		Drain:            25 * time.Second,
+		Check:            validator,
+		Log:              slog.New(slog.DiscardHandler),
+	}, err
+}
+
+const (
+	maxStreams      = 1000
+	maxRequestBytes = 4 << 20
+	maxAnswerBytes  = 4 << 20
+	// maxHeaderList bounds a caller's metadata; grpc-go alone would accept 16 MiB.
+	maxHeaderList    = 16 << 10
+	handshakeTimeout = 10 * time.Second
+	minPing          = 10 * time.Second
+)
+
+// Server is the gRPC server with its health.
+type Server struct {
+	config   Config
+	grpc     *grpc.Server
+	health   *health.Server
+	stopping context.Context //nolint:containedctx // it is the server's own life, which its streams watch
+	stop     context.CancelFunc
+
+	mu    sync.Mutex
+	ready bool
+}
+
+// NewServer returns a server with the services that register registers. It returns the error of reflection.
+func NewServer(config Config, register func(grpc.ServiceRegistrar)) (*Server, error) {
+	s := &Server{config: config, health: health.NewServer()}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.grpc = grpc.NewServer(
+		s.unaryChain(),
+		s.streamChain(),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxRecvMsgSize(maxRequestBytes),
+		grpc.MaxSendMsgSize(maxAnswerBytes),
+		grpc.MaxHeaderListSize(maxHeaderList),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionAge: config.MaxConnectionAge, MaxConnectionAgeGrace: config.Drain,
+			// A peer that died silently is noticed within these two.
+			Time: time.Minute, Timeout: 20 * time.Second,
+		}),
+	)
+	register(s.grpc)
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	s.setAll(healthpb.HealthCheckResponse_NOT_SERVING)
+	s.SetTally(true)
+	if !config.Reflection {
+		return s, nil
+	}
+	if err := RegisterReflection(s.grpc); err != nil {
+		return nil, fmt.Errorf("register reflection: %w", err)
+	}
+	return s, nil
+}
+
+// Serve answers calls on listener until Shutdown. It returns the error of the listener.
+func (s *Server) Serve(listener net.Listener) error {
+	s.mu.Lock()
+	s.ready = true
+	s.mu.Unlock()
+	s.setAll(healthpb.HealthCheckResponse_SERVING)
+	if err := s.grpc.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
+}
+
+// Ready reports whether this process can answer calls: it serves and is not stopping.
+func (s *Server) Ready() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ready
+}
+
+// SetTally says whether Tally takes the key. It changes the health name "tally" alone: a dead key must not remove every endpoint.
+func (s *Server) SetTally(alive bool) {
+	status := healthpb.HealthCheckResponse_NOT_SERVING
+	if alive {
+		status = healthpb.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus(HealthTally, status)
+}
+
+// Shutdown stops in the order in which nobody is surprised: health says no, GOAWAY tells clients to go elsewhere, streams that
+// would never end are ended, calls under way get Drain to finish, and what is left is cut.
+func (s *Server) Shutdown() {
+	s.mu.Lock()
+	s.ready = false
+	s.mu.Unlock()
+	s.health.Shutdown()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		s.grpc.GracefulStop()
+	}()
+	s.stop()
+	limit := time.NewTimer(s.config.Drain)
+	defer limit.Stop()
+	select {
+	case <-drained:
+	case <-limit.C:
+		s.config.Log.Warn("calls cut at shutdown", slog.Duration("after", s.config.Drain))
+		s.grpc.Stop()
+		<-drained
+	}
+}
+
+// setAll sets the health of the process and of each service.
+func (s *Server) setAll(status healthpb.HealthCheckResponse_ServingStatus) {
+	s.health.SetServingStatus("", status)
+	for name := range s.grpc.GetServiceInfo() {
+		s.health.SetServingStatus(name, status)
+	}
+}

@@ -1,0 +1,278 @@
+package tally
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tallyd/tallyd/service/apikey"
+)
+
+// Keys is what the client needs of the key's custodian.
+type Keys interface {
+	// Current returns the key to send with.
+	Current() apikey.Key
+	// Err returns an *apikey.RejectedError while Tally is known to refuse the key.
+	Err() error
+	// Confirm says what a 401 to a request with this key means.
+	Confirm(ctx context.Context, used apikey.Key) (apikey.Verdict, error)
+}
+
+// Config is what a Client needs.
+type Config struct {
+	// URL is Tally's address, without a path.
+	URL *url.URL
+	// Version is sent as tally-version with every request, since answers otherwise depend on the key's age.
+	Version string
+	// UserAgent is sent with every request; Tally's edge refuses the defaults of HTTP libraries.
+	UserAgent string
+	// Keys supplies the key.
+	Keys Keys
+	// Limits bound each request.
+	Limits Limits
+	// Drift is told of what an answer holds and the contract does not; it must be quick. May be nil.
+	Drift func(path, kind string)
+	// Log gets what no caller hears of. May be nil.
+	Log *slog.Logger
+	// TLS replaces the system's certificate pool; nil for the default.
+	TLS *tls.Config
+}
+
+// Client makes the requests that the contract describes. It is safe for concurrent use.
+type Client struct {
+	contract *Contract
+	config   Config
+	http     http.RoundTripper
+	idle     func()
+	retries  retryBudget
+	running  sync.WaitGroup
+}
+
+// New returns a client for the RPCs of contract.
+func New(contract *Contract, config Config) *Client {
+	if config.Drift == nil {
+		config.Drift = func(string, string) {}
+	}
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	transport := newTransport(config.URL, config.Limits, config.TLS)
+	return &Client{
+		contract: contract,
+		config:   config,
+		http:     keyTransport{next: transport},
+		idle:     transport.CloseIdleConnections,
+	}
+}
+
+// Close waits for writes that outlived their callers and closes idle connections. Calls must have ended before.
+func (c *Client) Close() {
+	c.running.Wait()
+	c.idle()
+}
+
+// callOptions are what a handler says about one call beyond the request.
+type callOptions struct {
+	parts   map[string]jsontext.Value
+	capture map[string]*jsontext.Value
+	key     *apikey.Key
+	finish  func()
+}
+
+// Option changes one call.
+type Option func(*callOptions)
+
+// WithPart merges the body's object under key into an object that Tally sent before, so that no key of it is lost. Should Tally
+// refuse keys of it that the caller did not set, they are dropped and the request is sent once more.
+func WithPart(key string, before jsontext.Value) Option {
+	return func(o *callOptions) { o.parts[key] = before }
+}
+
+// Capture stores the value under a top-level key of the answer, exactly as Tally sent it.
+func Capture(key string, into *jsontext.Value) Option {
+	return func(o *callOptions) { o.capture[key] = into }
+}
+
+// WithKey makes exactly one request with the given key, whatever is known of it. It is how a key is checked.
+func WithKey(key apikey.Key) Option {
+	return func(o *callOptions) { o.key = &key }
+}
+
+// Finish runs f on the decoded response before it is measured and cut to size.
+func Finish(f func()) Option {
+	return func(o *callOptions) { o.finish = f }
+}
+
+// Call makes the request that req stands for and fills resp with the answer. Of an update with a non-empty update_mask only the
+// fields that the mask names travel, as they are set or as null. It returns nil or an *Error.
+func (c *Client) Call(ctx context.Context, req, resp proto.Message, opts ...Option) error {
+	x, failure := c.exchange(ctx, req, opts)
+	if failure != nil {
+		return failure
+	}
+	answer, failure := x.send(ctx)
+	if failure != nil {
+		return failure
+	}
+	if failure := x.finish(answer, resp); failure != nil {
+		return failure
+	}
+	return nil
+}
+
+// Check reports what is wrong with a request, without making it: for a handler that must read before it writes. It returns nil or
+// an *Error.
+func (c *Client) Check(req proto.Message) error {
+	if _, failure := c.exchange(context.Background(), req, nil); failure != nil {
+		return failure
+	}
+	return nil
+}
+
+func (c *Client) exchange(ctx context.Context, req proto.Message, opts []Option) (*exchange, *Error) {
+	m, err := c.contract.binding(req)
+	if err != nil {
+		return nil, &Error{Kind: KindContract, Outcome: OutcomeNotSent, Err: err}
+	}
+	x := &exchange{
+		client: c, method: m, call: FromContext(ctx), msg: req.ProtoReflect(),
+		options: callOptions{parts: map[string]jsontext.Value{}, capture: map[string]*jsontext.Value{}},
+	}
+	for _, option := range opts {
+		option(&x.options)
+	}
+	if err := x.prepare(); err != nil {
+		return nil, x.refused(err)
+	}
+	return x, nil
+}
+
+// refused turns an error of our own about the request into what the caller reads.
+func (x *exchange) refused(err error) *Error {
+	e := x.newError(KindContract, OutcomeNotSent)
+	e.Err = err
+	var rule *fieldRuleError
+	switch {
+	case errors.Is(err, errPageToken):
+		e.Kind, e.Message = KindPageToken, errPageToken.Error()
+		e.Violations = []Violation{{Field: "page_token", Description: "is not one that this list handed out for this request"}}
+	case errors.As(err, &rule):
+		e.Kind = KindInvalid
+		e.Violations = []Violation{{Field: rule.path, Description: rule.rule}}
+	}
+	return e
+}
+
+// finish decodes an answer into resp, lets the handler complete it and cuts it to what an answer may hold.
+func (x *exchange) finish(answer *reply, resp proto.Message) *Error {
+	fail := func(kind Kind, err error) *Error {
+		e := x.newError(kind, x.appliedOutcome())
+		e.Status, e.Err = answer.status, quiet(x.client.config.Keys.Current(), err)
+		return e
+	}
+	var env envelope
+	if x.method.expectsBody() {
+		var err error
+		drift := func(path, kind string) { x.client.config.Drift(path, kind) }
+		if env, err = x.method.decodeAnswer(answer.body, resp, drift); err != nil {
+			return fail(KindProtocol, err)
+		}
+	}
+	if err := x.captureParts(answer.body); err != nil {
+		return fail(KindProtocol, err)
+	}
+	if x.options.finish != nil {
+		x.options.finish()
+	}
+	limit := x.client.config.Limits.Answer
+	err := x.fit(resp, env, limit)
+	if size, ok := errors.AsType[*itemSizeError](err); ok {
+		e := fail(KindItemTooLarge, nil)
+		e.Size, e.Limit = size.size, size.limit
+		return e
+	}
+	if err != nil {
+		return fail(KindProtocol, err)
+	}
+	return nil
+}
+
+func (x *exchange) fit(resp proto.Message, env envelope, limit int) error {
+	if x.page != nil {
+		return x.page.cut(resp.ProtoReflect(), env, limit)
+	}
+	if size := proto.Size(resp); size > limit {
+		return &itemSizeError{size: int64(size), limit: int64(limit)}
+	}
+	return nil
+}
+
+func (x *exchange) captureParts(body []byte) error {
+	if len(x.options.capture) == 0 {
+		return nil
+	}
+	return eachMember(body, func(key string, value jsontext.Value) error {
+		if into := x.options.capture[key]; into != nil {
+			*into = value.Clone()
+		}
+		return nil
+	})
+}
+
+// expectsBody tells whether the response says anything that Tally must have sent.
+func (m *method) expectsBody() bool { return m.answer != nil || len(m.response.byKey) > 0 }
+
+// url returns the request's address.
+func (x *exchange) url(query url.Values) (string, error) {
+	path, err := x.method.path(x.msg)
+	if err != nil {
+		return "", err
+	}
+	address := strings.TrimSuffix(x.client.config.URL.String(), "/") + path
+	if encoded := query.Encode(); encoded != "" {
+		address += "?" + encoded
+	}
+	return address, nil
+}
+
+// retryBudget lets at most one in ten requests be a repetition, with a few in reserve for quiet times.
+type retryBudget struct {
+	mu     sync.Mutex
+	tokens float64
+	last   time.Time
+}
+
+const (
+	retryShare   = 0.1
+	retryReserve = 3.0
+)
+
+// earn notes a first try.
+func (b *retryBudget) earn() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.last.IsZero() {
+		b.tokens, b.last = retryReserve, time.Now()
+	}
+	b.tokens = min(b.tokens+retryShare, retryReserve)
+}
+
+// spend reports whether a repetition is within the share.
+func (b *retryBudget) spend() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}

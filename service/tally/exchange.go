@@ -1,0 +1,294 @@
+package tally
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/tallyd/tallyd/service/apikey"
+)
+
+// minUseful is the shortest time in which a request to Tally can succeed.
+const minUseful = 10 * time.Millisecond
+
+// background bounds how long a write goes on after its caller left.
+const background = 30 * time.Second
+
+// errOurLimit ends an attempt that took longer than our own limit.
+var errOurLimit = errors.New("the time limit for a request to Tally passed")
+
+// exchange is one call on its way to Tally and back.
+type exchange struct {
+	client  *Client
+	method  *method
+	options callOptions
+	call    *Call
+	msg     protoreflect.Message
+	page    *page
+
+	address  string
+	body     []byte
+	attempts int
+	hooked   bool
+	hookErr  error
+	dropped  bool
+	swapped  bool
+	replayed bool // an attempt before this one may have reached Tally
+}
+
+// prepare binds the request. Its errors are about the request: nothing has left.
+func (x *exchange) prepare() error {
+	query, err := x.method.query(x.msg)
+	if err != nil {
+		return err
+	}
+	if x.method.list != nil {
+		if x.page, err = newPage(x.method.list, x.msg); err != nil {
+			return err
+		}
+		x.page.ask(query)
+	}
+	if x.address, err = x.url(query); err != nil {
+		return err
+	}
+	x.body, err = x.method.body(x.msg, x.options.parts)
+	return err
+}
+
+// send makes the request and repeats it where that is safe and worth its cost.
+func (x *exchange) send(ctx context.Context) (*reply, *Error) {
+	x.client.retries.earn()
+	for {
+		answer, failure := x.attempt(ctx)
+		if failure == nil {
+			return answer, nil
+		}
+		failure.Attempts = x.attempts
+		// A delete that was repeated and finds nothing did its work the first time.
+		if x.replayed && failure.Status == http.StatusNotFound && failure.JSON {
+			return &reply{status: http.StatusNoContent}, nil
+		}
+		if !x.again(ctx, failure) {
+			return nil, failure
+		}
+	}
+}
+
+// attempt makes one request and judges its answer.
+func (x *exchange) attempt(ctx context.Context) (*reply, *Error) {
+	key, failure := x.admit(ctx)
+	if failure != nil {
+		return nil, failure
+	}
+	answer, sent, err := x.roundTrip(ctx, key)
+	if err != nil {
+		return nil, x.transportError(ctx, key, answer, sent, err)
+	}
+	if answer.status >= 200 && answer.status < 300 {
+		return answer, nil
+	}
+	failure = x.statusError(answer, key)
+	if answer.status == http.StatusUnauthorized && x.options.key == nil {
+		x.judgeKey(ctx, failure, key)
+	}
+	return nil, failure
+}
+
+// admit picks the key and refuses what cannot succeed.
+func (x *exchange) admit(ctx context.Context) (apikey.Key, *Error) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < minUseful {
+		return apikey.Key{}, x.newError(KindDeadlineTooShort, OutcomeNotSent)
+	}
+	if err := ctx.Err(); err != nil {
+		return apikey.Key{}, x.transportError(ctx, apikey.Key{}, nil, &departure{}, err)
+	}
+	if x.options.key != nil {
+		return *x.options.key, nil
+	}
+	if err := x.client.config.Keys.Err(); err != nil {
+		e := x.newError(KindKeyRejected, OutcomeNotSent)
+		e.setRejected(err)
+		return apikey.Key{}, e
+	}
+	return x.client.config.Keys.Current(), nil
+}
+
+func (e *Error) setRejected(err error) {
+	e.Err = err
+	if rejected, ok := errors.AsType[*apikey.RejectedError](err); ok {
+		e.KeyAlias, e.KeySince, e.RetryAfter = rejected.Alias, rejected.Since, rejected.RetryAfter
+	}
+}
+
+// judgeKey asks the key's custodian what a 401 means: a dead key, or a call that this live key may not make.
+func (x *exchange) judgeKey(ctx context.Context, failure *Error, key apikey.Key) {
+	verdict, err := x.client.config.Keys.Confirm(ctx, key)
+	failure.KeyAlias = key.Alias()
+	switch verdict {
+	case apikey.VerdictGood:
+		failure.Kind = KindFeature
+	case apikey.VerdictSuperseded:
+		failure.Kind, failure.superseded = KindKeyRejected, true
+	default:
+		failure.Kind = KindKeyRejected
+		failure.setRejected(err)
+	}
+}
+
+// again decides whether to repeat the request, and waits a little if so.
+func (x *exchange) again(ctx context.Context, failure *Error) bool {
+	switch {
+	case x.options.key != nil:
+		return false
+	case failure.superseded && !x.swapped:
+		// Tally did nothing with the old key's request, and another key is in use by now.
+		x.swapped = true
+		return true
+	case x.dropRefused(failure):
+		return true
+	case x.attempts > 1 || !failure.repeatable() || !x.client.retries.spend():
+		return false
+	}
+	wait := 50*time.Millisecond + rand.N(100*time.Millisecond) //nolint:gosec // jitter needs no secrecy
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait+minUseful {
+		return false
+	}
+	x.replayed = x.method.effect == Delete && failure.Outcome == OutcomeUnknown
+	select {
+	case <-time.After(wait):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// departure follows an attempt on its way out.
+type departure struct {
+	atomic.Bool             // bytes of the request have left
+	noTLS       atomic.Bool // the handshake failed
+}
+
+// wireResult is what one attempt brought.
+type wireResult struct {
+	answer *reply
+	err    error
+}
+
+// roundTrip sends the request and reads the answer. A write that has left goes on without its caller.
+func (x *exchange) roundTrip(ctx context.Context, key apikey.Key) (*reply, *departure, error) {
+	x.attempts++
+	sent := &departure{}
+	within := ctx
+	if x.method.effect != Read {
+		within = context.WithoutCancel(ctx)
+	}
+	within, stop := context.WithTimeoutCause(within, min(x.client.config.Limits.Total, background), errOurLimit)
+	within, cancel := context.WithCancelCause(within)
+	result := make(chan wireResult, 1)
+	x.client.running.Go(func() {
+		defer stop()
+		answer, err := x.exchangeOnce(within, cancel, key, sent)
+		result <- wireResult{answer, err}
+	})
+	select {
+	case got := <-result:
+		return got.answer, sent, got.err
+	case <-ctx.Done():
+	}
+	if x.method.effect == Read || !sent.Load() {
+		cancel(ctx.Err())
+		got := <-result
+		// The answer may have won the race, and a write may have left in it.
+		if got.err == nil {
+			return got.answer, sent, nil
+		}
+		return nil, sent, ctx.Err()
+	}
+	x.client.running.Go(func() { x.logLate(<-result) })
+	return nil, sent, ctx.Err()
+}
+
+func (x *exchange) exchangeOnce(ctx context.Context, cancel context.CancelCauseFunc, key apikey.Key, sent *departure) (*reply, error) {
+	req, err := x.request(withKey(httptrace.WithClientTrace(ctx, x.trace(cancel, sent)), key))
+	if err != nil {
+		return nil, err
+	}
+	resp, err := x.client.http.RoundTrip(req)
+	if err != nil {
+		return nil, causeOf(ctx, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := readReply(resp, x.client.config.Limits.Body)
+	return answer, causeOf(ctx, err)
+}
+
+// causeOf prefers the reason for which the context ended to the transport's word for it.
+func causeOf(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// request builds the HTTP request from the allow-list of headers; nothing of the caller's metadata is among them.
+func (x *exchange) request(ctx context.Context) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, x.method.verb, x.address, bytes.NewReader(x.body))
+	if err != nil {
+		return nil, err
+	}
+	if x.body == nil {
+		req.Body, req.GetBody, req.ContentLength = nil, nil, 0
+	}
+	req.Header = http.Header{
+		"Accept":          {"application/json"},
+		"Accept-Encoding": {"gzip"},
+		"User-Agent":      {x.client.config.UserAgent},
+		"Tally-Version":   {x.client.config.Version},
+	}
+	if x.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, nil
+}
+
+// trace runs the caller's hook when a connection is there, counts the request, and notes when its bytes leave.
+func (x *exchange) trace(cancel context.CancelCauseFunc, sent *departure) *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			x.call.requests.Add(1)
+			if x.method.effect == Read || x.call.BeforeSend == nil {
+				return
+			}
+			if !x.hooked {
+				x.hooked, x.hookErr = true, x.call.BeforeSend()
+			}
+			if x.hookErr != nil {
+				cancel(x.hookErr)
+				// The transport would write all the same; a closed connection takes nothing.
+				_ = info.Conn.Close()
+			}
+		},
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) { sent.noTLS.Store(err != nil) },
+		WroteHeaders:     func() { sent.Store(true) },
+	}
+}
+
+func (x *exchange) logLate(got wireResult) {
+	attrs := []any{slog.String("method", x.method.name)}
+	if got.answer != nil {
+		attrs = append(attrs, slog.Int("status", got.answer.status))
+	}
+	if got.err != nil {
+		attrs = append(attrs, slog.String("error", got.err.Error()))
+	}
+	x.client.config.Log.Info("write finished after its caller left", attrs...)
+}

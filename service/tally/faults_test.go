@@ -1,0 +1,436 @@
+package tally_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
+	"github.com/tallyd/tallyd/service/apikey"
+	"github.com/tallyd/tallyd/service/tally"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+type step = func(net.Conn, *http.Request)
+
+// The three kinds of calls that a fault can hit.
+func read() (proto.Message, proto.Message) {
+	return &tallydv1.GetFormRequest{FormId: "f1"}, &tallydv1.GetFormResponse{}
+}
+
+func write() (proto.Message, proto.Message) {
+	return &tallydv1.CreateWorkspaceRequest{Name: "n"}, &tallydv1.CreateWorkspaceResponse{}
+}
+
+func remove() (proto.Message, proto.Message) {
+	return &tallydv1.DeleteFormRequest{FormId: "f1"}, &tallydv1.DeleteFormResponse{}
+}
+
+func quick(c *tally.Config) {
+	c.Limits.Connect, c.Limits.TLS = 300*time.Millisecond, 300*time.Millisecond
+	c.Limits.Header, c.Limits.Total = 150*time.Millisecond, 300*time.Millisecond
+	c.Limits.Body = 1 << 20
+}
+
+const (
+	okForm   = `{"id":"f1"}`
+	html     = "<!DOCTYPE html><html><title>502 Bad Gateway</title>"
+	json     = "Content-Type: application/json"
+	htmlType = "Content-Type: text/html"
+)
+
+// TestFaults hits a read and a write with each fault of Tally's HTTP, of its payload and of the network. wantRequests counts what
+// Tally saw of the read and of the write: a write never more than once.
+func TestFaults(t *testing.T) {
+	gz := func(text string) string {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, _ = w.Write([]byte(text))
+		_ = w.Close()
+		return b.String()
+	}
+	bomb := gz(strings.Repeat("0", 64<<20))
+	badCRC := []byte(gz(okForm))
+	badCRC[len(badCRC)-8] ^= 0xff
+	type want struct {
+		kind     tally.Kind
+		outcome  tally.Outcome
+		requests int64
+	}
+	ok := want{requests: 1}
+	both := func(kind tally.Kind, outcome tally.Outcome) [2]want {
+		return [2]want{{kind, outcome, 1}, {kind, outcome, 1}}
+	}
+	protocol := [2]want{{tally.KindProtocol, tally.OutcomeUnknown, 1}, {tally.KindProtocol, tally.OutcomeApplied, 1}}
+	repeated := func(kind tally.Kind) [2]want {
+		return [2]want{{kind, tally.OutcomeUnknown, 2}, {kind, tally.OutcomeUnknown, 1}}
+	}
+	status := repeated(tally.KindStatus)
+	tests := []struct {
+		name  string
+		steps []step
+		want  [2]want
+	}{
+		{"row 7: 500 after processing", []step{reply("500 X", json, `{}`)}, status},
+		{"row 8: 502 page", []step{reply("502 X", htmlType, html)}, status},
+		{"row 8: 504 page", []step{reply("504 X", htmlType, html)}, status},
+		{"row 8: 520 page", []step{reply("520 X", htmlType, html)}, status},
+		{"row 8: 524 page", []step{reply("524 X", htmlType, html)}, status},
+		{"row 9: 521", []step{reply("521 X", htmlType, html)}, [2]want{{tally.KindStatus, tally.OutcomeRejected, 2}, {tally.KindStatus, tally.OutcomeRejected, 1}}},
+		{"row 9: 525", []step{reply("525 X", htmlType, html)}, [2]want{{tally.KindStatus, tally.OutcomeRejected, 2}, {tally.KindStatus, tally.OutcomeRejected, 1}}},
+		{"row 10: edge block", []step{reply("403 X", "Cf-Ray: r1", "error code: 1010")}, both(tally.KindEdgeBlocked, tally.OutcomeRejected)},
+		{"row 11: challenge with 200", []step{reply("200 OK", htmlType, "<html>Just a moment...</html>")}, protocol},
+		{"row 11: challenge with 403", []step{reply("403 X", htmlType, "<html>Just a moment...</html>")}, both(tally.KindEdgeChallenge, tally.OutcomeRejected)},
+		{"row 11: challenge by header", []step{reply("503 X", "Cf-Mitigated: challenge", "")}, both(tally.KindEdgeChallenge, tally.OutcomeRejected)},
+		{"row 16: 401, key alive", []step{reply("401 X", "", "Unauthorized")}, both(tally.KindFeature, tally.OutcomeRejected)},
+		{"row 17: 403 JSON", []step{reply("403 X", json, `{"message":"no"}`)}, both(tally.KindStatus, tally.OutcomeRejected)},
+		{"402", []step{reply("402 X", json, `{"message":"pay"}`)}, both(tally.KindFeature, tally.OutcomeRejected)},
+		{"row 21: early hints", []step{say("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n" + okForm)}, [2]want{ok, ok}},
+		{"row 21: flood of 1xx", []step{cut(strings.Repeat("HTTP/1.1 103 Early Hints\r\nX: "+strings.Repeat("y", 500)+"\r\n\r\n", 400))}, repeated(tally.KindReset)},
+		{"row 22: 204 where a body is due", []step{reply("204 No Content", "", "")}, protocol},
+		{"row 23: 418", []step{reply("418 X", "", "")}, both(tally.KindStatus, tally.OutcomeRejected)},
+		{"row 23: 299", []step{reply("299 X", json, okForm)}, [2]want{ok, ok}},
+		{"row 23: 999", []step{reply("999 X", "", "")}, both(tally.KindStatus, tally.OutcomeUnknown)},
+		{"row 25: truncated JSON", []step{reply("200 OK", json, `{"id":"f`)}, protocol},
+		{"row 26: body shorter than told", []step{cut("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + okForm)}, [2]want{{tally.KindTruncated, tally.OutcomeUnknown, 2}, {tally.KindTruncated, tally.OutcomeApplied, 1}}},
+		{"row 26: chunks without end", []step{cut("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n" + okForm + "\r\n")}, [2]want{{tally.KindTruncated, tally.OutcomeUnknown, 2}, {tally.KindTruncated, tally.OutcomeApplied, 1}}},
+		{"row 27: over the cap, told", []step{cut("HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n")}, [2]want{{tally.KindTooLarge, tally.OutcomeUnknown, 1}, {tally.KindTooLarge, tally.OutcomeApplied, 1}}},
+		{"row 28: gzip bomb", []step{reply("200 OK", "Content-Encoding: gzip", bomb)}, [2]want{{tally.KindTooLarge, tally.OutcomeUnknown, 1}, {tally.KindTooLarge, tally.OutcomeApplied, 1}}},
+		{"row 29: gzip", []step{reply("200 OK", "Content-Encoding: gzip", gz(okForm))}, [2]want{ok, ok}},
+		{"row 29: gzip twice", []step{reply("200 OK", "Content-Encoding: gzip", gz(gz(okForm)))}, protocol},
+		{"row 29: unknown encoding", []step{reply("200 OK", "Content-Encoding: br", okForm)}, protocol},
+		{"row 29: bad checksum", []step{reply("200 OK", "Content-Encoding: gzip", string(badCRC))}, protocol},
+		{"row 29: no gzip at all", []step{reply("200 OK", "Content-Encoding: gzip", okForm)}, protocol},
+		{"row 30: nested arrays", []step{reply("200 OK", json, `{"x":`+strings.Repeat("[", 100_000)+strings.Repeat("]", 100_000)+"}")}, protocol},
+		{"row 31: key twice", []step{reply("200 OK", json, `{"id":"a","id":"b"}`)}, protocol},
+		{"row 40: byte order mark", []step{reply("200 OK", json, "\uFEFF"+okForm)}, protocol},
+		{"row 40: trailing garbage", []step{reply("200 OK", json, okForm+"x")}, protocol},
+		{"row 40: two values", []step{reply("200 OK", json, okForm+okForm)}, protocol},
+		{"row 41: wrong type, good JSON", []step{reply("200 OK", htmlType, okForm)}, [2]want{ok, ok}},
+		{"row 41: right type, HTML", []step{reply("200 OK", json, html)}, protocol},
+		{"row 46: header that never comes", []step{hang}, [2]want{{tally.KindTimeout, tally.OutcomeUnknown, 1}, {tally.KindTimeout, tally.OutcomeUnknown, 1}}},
+		{"row 46: body that never ends", []step{func(c net.Conn, r *http.Request) {
+			say("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{")(c, r)
+			hang(c, r)
+		}}, [2]want{{tally.KindTimeout, tally.OutcomeUnknown, 1}, {tally.KindTimeout, tally.OutcomeApplied, 1}}},
+		{"row 47: reset, then fine", []step{reset, reply("200 OK", json, okForm)}, [2]want{{requests: 2}, {tally.KindReset, tally.OutcomeUnknown, 1}}},
+		{"row 48: reset after the request was read", []step{reset}, repeated(tally.KindReset)},
+		{"no HTTP at all", []step{cut("220 smtp.example.com ESMTP\r\n")}, repeated(tally.KindReset)},
+	}
+	for _, test := range tests {
+		for i, call := range []func() (proto.Message, proto.Message){read, write} {
+			effect := []string{"read", "write"}[i]
+			t.Run(test.name+"/"+effect, func(t *testing.T) {
+				fake := play(t, test.steps...)
+				client := clientFor(t, fake.url(), quick)
+				req, resp := call()
+				err := client.Call(t.Context(), req, resp)
+				checkFault(t, err, test.want[i].kind, test.want[i].outcome)
+				if got := fake.requests.Load(); got != test.want[i].requests {
+					t.Errorf("Tally saw %d requests, want %d", got, test.want[i].requests)
+				}
+			})
+		}
+	}
+}
+
+// checkFault compares an error's kind and outcome, and demands that nothing of Tally's page is in what a caller may read.
+func checkFault(t *testing.T, err error, kind tally.Kind, outcome tally.Outcome) {
+	t.Helper()
+	if kind == 0 {
+		if err != nil {
+			t.Errorf("Call() = %v, want nil", err)
+		}
+		return
+	}
+	failure, ok := errors.AsType[*tally.Error](err)
+	if !ok {
+		t.Fatalf("Call() = %v, want a *tally.Error", err)
+	}
+	if failure.Kind != kind || failure.Outcome != outcome {
+		t.Errorf("Call() = kind %d, %s (%v), want kind %d, %s", failure.Kind, failure.Outcome, err, kind, outcome)
+	}
+	if strings.Contains(failure.Message, "<") || len([]rune(failure.Message)) > 200 {
+		t.Errorf("Message = %q, want no HTML and at most 200 characters", failure.Message)
+	}
+}
+
+// TestRedirectsAreNeverFollowed covers rows 18 to 20: the key must not travel, not even to a sub-domain or another port.
+func TestRedirectsAreNeverFollowed(t *testing.T) {
+	elsewhere := play(t, reply("200 OK", json, okForm))
+	for _, status := range []string{"301", "302", "303", "307", "308"} {
+		for i, call := range []func() (proto.Message, proto.Message){read, write} {
+			fake := play(t, reply(status+" X", "Location: "+elsewhere.url()+"/secret?token=abc", ""))
+			client := clientFor(t, fake.url())
+			req, resp := call()
+			err := client.Call(t.Context(), req, resp)
+			checkFault(t, err, tally.KindRedirect, tally.OutcomeUnknown)
+			failure, _ := errors.AsType[*tally.Error](err)
+			if want := strings.TrimPrefix(elsewhere.url(), "http://"); failure.RedirectHost != want {
+				t.Errorf("%s, call %d: RedirectHost = %q, want %q", status, i, failure.RedirectHost, want)
+			}
+			if n := fake.requests.Load(); n != 1 {
+				t.Errorf("%s, call %d: %d requests, want 1", status, i, n)
+			}
+		}
+	}
+	if n := elsewhere.requests.Load(); n != 0 {
+		t.Errorf("the other server saw %d requests, want 0", n)
+	}
+}
+
+// TestDeleteIsRepeatedOnce covers row 14: a delete whose answer was lost and that finds nothing the second time has succeeded.
+func TestDeleteIsRepeatedOnce(t *testing.T) {
+	notFound := reply("404 X", json, `{"message":"Form was not found"}`)
+	tests := []struct {
+		name         string
+		steps        []step
+		wantKind     tally.Kind
+		wantOutcome  tally.Outcome
+		wantRequests int64
+	}{
+		{"reset after processing", []step{reset, notFound}, 0, "", 2},
+		{"not there from the start", []step{notFound}, tally.KindStatus, tally.OutcomeRejected, 1},
+		{"refused before, then not there", []step{reply("521 X", "", ""), notFound}, tally.KindStatus, tally.OutcomeRejected, 2},
+		{"silence twice", []step{reset}, tally.KindReset, tally.OutcomeUnknown, 2},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			fake := play(t, test.steps...)
+			req, resp := remove()
+			err := clientFor(t, fake.url()).Call(t.Context(), req, resp)
+			checkFault(t, err, test.wantKind, test.wantOutcome)
+			if got := fake.requests.Load(); got != test.wantRequests {
+				t.Errorf("Tally saw %d requests, want %d", got, test.wantRequests)
+			}
+		})
+	}
+}
+
+// TestRetryShare holds repetitions to a tenth of the calls, with a reserve for quiet times.
+func TestRetryShare(t *testing.T) {
+	fake := play(t, reply("503 X", "", ""))
+	client := clientFor(t, fake.url())
+	const calls = 60
+	for range calls {
+		req, resp := read()
+		if err := client.Call(t.Context(), req, resp); err == nil {
+			t.Fatal("Call() = nil, want an error")
+		}
+	}
+	if got := fake.requests.Load(); got <= calls || got > calls+calls/10+3 {
+		t.Errorf("Tally saw %d requests of %d calls, want some repeated and at most a tenth and the reserve", got, calls)
+	}
+}
+
+// TestStaleConnection covers row 49: Tally closed the connection between two calls. A write goes out once, on a new one.
+func TestStaleConnection(t *testing.T) {
+	closeAfter := func(c net.Conn, r *http.Request) {
+		reply("200 OK", json, okForm)(c, r)
+		c.Close()
+	}
+	fake := play(t, closeAfter, reply("201 Created", json, okForm))
+	client := clientFor(t, fake.url())
+	req, resp := read()
+	if err := client.Call(t.Context(), req, resp); err != nil {
+		t.Fatal(err)
+	}
+	req, resp = write()
+	if err := client.Call(t.Context(), req, resp); err != nil {
+		checkFault(t, err, tally.KindReset, tally.OutcomeUnknown)
+	}
+	if got := fake.requests.Load(); got > 2 {
+		t.Errorf("Tally saw %d requests, want at most one of the write", got-1)
+	}
+}
+
+// TestNotSent covers rows 43 to 45 and 57: nothing leaves when there is nobody to send it to.
+func TestNotSent(t *testing.T) {
+	closed := play(t, hang)
+	closed.stop()
+	plain := play(t, hang)
+	tests := []struct {
+		name, url string
+		want      tally.Kind
+	}{
+		{"row 43: no such name", "https://tallyd-test.invalid", tally.KindDNS},
+		{"row 43: name of this machine", "https://localhost.localdomain.invalid", tally.KindDNS},
+		{"row 44: refused", closed.url(), tally.KindConnect},
+		{"row 45: no TLS", strings.Replace(plain.url(), "http:", "https:", 1), tally.KindTLS},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Setenv("HTTPS_PROXY", plain.url())
+			t.Setenv("HTTP_PROXY", plain.url())
+			client := clientFor(t, test.url, quick)
+			req, resp := write()
+			checkFault(t, client.Call(t.Context(), req, resp), test.want, tally.OutcomeNotSent)
+		})
+	}
+	if n := plain.requests.Load(); n != 0 {
+		t.Errorf("the proxy of the environment saw %d requests, want 0", n)
+	}
+}
+
+// TestKeyNeverShown covers row 42: whatever Tally echoes, the key is in nothing that an error says, to a caller or to a log.
+func TestKeyNeverShown(t *testing.T) {
+	echo := "bad key " + testKey
+	steps := map[string]step{
+		"JSON":      reply("400 X", json, `{"message":"`+echo+`","errors":[{"message":"`+echo+`","field":"`+testKey+`"}]}`),
+		"text":      reply("418 X", "", echo),
+		"headers":   reply("500 X", "Cf-Ray: "+testKey+"\nX-Request-Id: "+testKey, ""),
+		"location":  reply("302 X", "Location: https://"+testKey+".example.com/", ""),
+		"encoding":  reply("200 OK", "Content-Encoding: "+testKey, ""),
+		"no HTTP":   cut(echo + "\r\n\r\n"),
+		"bad value": reply("200 OK", json, `{"`+testKey+`":{}} `+testKey),
+	}
+	for name, s := range steps {
+		t.Run(name, func(t *testing.T) {
+			client := clientFor(t, play(t, s).url())
+			req, resp := write()
+			err := client.Call(t.Context(), req, resp)
+			failure, ok := errors.AsType[*tally.Error](err)
+			if !ok {
+				t.Fatalf("Call() = %v, want a *tally.Error", err)
+			}
+			shown := err.Error() + failure.Message + failure.Ray + failure.RequestID + failure.RedirectHost
+			for _, v := range failure.Violations {
+				shown += v.Field + v.Key + v.Code + v.Description
+			}
+			if strings.Contains(shown, testKey[4:20]) {
+				t.Errorf("the error shows the key: %s", shown)
+			}
+		})
+	}
+}
+
+// TestDeadKey covers row 15: under the latch nothing leaves, and a confirmed 401 says so.
+func TestDeadKey(t *testing.T) {
+	fake := play(t, reply("401 X", "", "Unauthorized"))
+	key := newKey(t)
+	key.verdict = apikey.VerdictRejected
+	client := clientFor(t, fake.url(), func(c *tally.Config) { c.Keys = key })
+	req, resp := read()
+	err := client.Call(t.Context(), req, resp)
+	checkFault(t, err, tally.KindKeyRejected, tally.OutcomeRejected)
+	failure, _ := errors.AsType[*tally.Error](err)
+	if failure.KeyAlias != key.key.Alias() || failure.KeySince.IsZero() {
+		t.Errorf("KeyAlias, KeySince = %q, %v, want the key's alias and when it was latched", failure.KeyAlias, failure.KeySince)
+	}
+	key.err = &apikey.RejectedError{Alias: key.key.Alias(), Since: time.Now()}
+	checkFault(t, client.Call(t.Context(), req, resp), tally.KindKeyRejected, tally.OutcomeNotSent)
+	if n := fake.requests.Load(); n != 1 {
+		t.Errorf("Tally saw %d requests, want 1: none under the latch", n)
+	}
+}
+
+// TestSupersededKey sends again with the new key, once, since Tally did nothing with the old one's request.
+func TestSupersededKey(t *testing.T) {
+	fake := play(t, reply("401 X", "", "Unauthorized"), reply("201 Created", json, okForm))
+	key := newKey(t)
+	key.verdict = apikey.VerdictSuperseded
+	client := clientFor(t, fake.url(), func(c *tally.Config) { c.Keys = key })
+	req, resp := write()
+	if err := client.Call(t.Context(), req, resp); err != nil {
+		t.Errorf("Call() = %v, want nil", err)
+	}
+	dead := play(t, reply("401 X", "", "Unauthorized"))
+	client = clientFor(t, dead.url(), func(c *tally.Config) { c.Keys = key })
+	checkFault(t, client.Call(t.Context(), req, resp), tally.KindKeyRejected, tally.OutcomeRejected)
+	if n := dead.requests.Load(); n != 2 {
+		t.Errorf("Tally saw %d requests, want 2", n)
+	}
+}
+
+// TestCallerLeaves covers row 74: before a request leaves it is taken back; a write that left is finished without its caller.
+func TestCallerLeaves(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	fake := play(t, func(c net.Conn, r *http.Request) {
+		close(arrived)
+		<-release
+		reply("201 Created", json, okForm)(c, r)
+	})
+	client := clientFor(t, fake.url())
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	go func() {
+		req, resp := write()
+		result <- client.Call(ctx, req, resp)
+	}()
+	<-arrived
+	cancel()
+	checkFault(t, <-result, tally.KindCancelled, tally.OutcomeUnknown)
+	close(release)
+	client.Close()
+
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	req, resp := write()
+	checkFault(t, client.Call(gone, req, resp), tally.KindCancelled, tally.OutcomeNotSent)
+	short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	checkFault(t, client.Call(short, req, resp), tally.KindDeadlineTooShort, tally.OutcomeNotSent)
+	if n := fake.requests.Load(); n != 1 {
+		t.Errorf("Tally saw %d requests, want 1", n)
+	}
+}
+
+// TestBeforeSend runs the hook of a write once a connection is there, and an error from it stops the write.
+func TestBeforeSend(t *testing.T) {
+	fake := play(t, reply("201 Created", json, okForm))
+	client := clientFor(t, fake.url())
+	hooks := 0
+	var stop error
+	ctx := tally.NewContext(t.Context(), &tally.Call{BeforeSend: func() error { hooks++; return stop }})
+	req, resp := write()
+	if err := client.Call(ctx, req, resp); err != nil || hooks != 1 {
+		t.Errorf("Call() = %v with %d hooks, want nil with 1", err, hooks)
+	}
+	if got := tally.FromContext(ctx).Requests(); got != 1 {
+		t.Errorf("Requests() = %d, want 1", got)
+	}
+	req, resp = read()
+	if err := client.Call(ctx, req, resp); err != nil || hooks != 1 {
+		t.Errorf("a read ran the hook (%v, %d hooks)", err, hooks)
+	}
+	before := fake.requests.Load()
+	stop = errors.New("the caller is gone")
+	ctx = tally.NewContext(t.Context(), &tally.Call{BeforeSend: func() error { return stop }})
+	req, resp = write()
+	if err := client.Call(ctx, req, resp); err == nil {
+		t.Error("Call() = nil, want an error")
+	}
+	if got := fake.requests.Load(); got != before {
+		t.Errorf("the write left although its hook failed")
+	}
+}
+
+// TestNothingIsLeftBehind is the invariant after faults: no goroutine of a call outlives it.
+func TestNothingIsLeftBehind(t *testing.T) {
+	fake := play(t, reset, hang, cut("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"), reply("200 OK", json, okForm))
+	before := runtime.NumGoroutine()
+	client := clientFor(t, fake.url(), quick)
+	for range 20 {
+		req, resp := read()
+		_ = client.Call(t.Context(), req, resp)
+	}
+	client.Close()
+	deadline := time.Now().Add(5 * time.Second)
+	for runtime.NumGoroutine() > before+1 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+		}
+		runtime.Gosched()
+	}
+}
