@@ -55,6 +55,13 @@ func transportCases() []transportCase {
 		{"cancelled, outcome unsaid", tally.KindCancelled, "", codes.Canceled, codes.Canceled, "CALLER_CANCELLED", "unknown", "-1", 0, plainDetails},
 		{"cancelled before sending", tally.KindCancelled, "not_sent", codes.Canceled, codes.Canceled, "CALLER_CANCELLED", "not_sent", "", 0, plainDetails},
 		{"invalid", tally.KindInvalid, "", invalid, invalid, "INVALID_FIELD", "not_sent", "", 0, plainDetails},
+		{"no name after a first try", tally.KindDNS, "unknown", unavailable, unknown, "TALLY_DNS", "unknown", "-1", 0, plainDetails},
+		{"no connection after a first try", tally.KindConnect, "unknown", unavailable, unknown, "TALLY_CONNECT", "unknown", "-1", 0, plainDetails},
+		{"no time after a first try", tally.KindDeadlineTooShort, "unknown", codes.DeadlineExceeded, unknown, "DEADLINE_TOO_SHORT", "unknown", "-1", 0, plainDetails},
+		{"invalid after a first try", tally.KindInvalid, "unknown", invalid, unknown, "INVALID_FIELD", "unknown", "-1", 0, plainDetails},
+		{"page token after a first try", tally.KindPageToken, "unknown", invalid, unknown, "PAGE_TOKEN_INVALID", "unknown", "-1", 0, plainDetails},
+		{"precondition after a first try", tally.KindPrecondition, "unknown", codes.Aborted, unknown, "ETAG_MISMATCH", "unknown", "-1", 0, plainDetails},
+		{"contract after a first try", tally.KindContract, "unknown", internal, unknown, "TALLY_CONTRACT", "unknown", "-1", 0, plainDetails},
 		{"page token", tally.KindPageToken, "", invalid, invalid, "PAGE_TOKEN_INVALID", "not_sent", "", 0, plainDetails},
 		{"precondition", tally.KindPrecondition, "", codes.Aborted, codes.Aborted, "ETAG_MISMATCH", "not_sent", "", 0, plainDetails},
 		{"contract", tally.KindContract, "", internal, internal, "TALLY_CONTRACT", "not_sent", "", 0, plainDetails},
@@ -66,7 +73,7 @@ func TestToStatusOfTransport(t *testing.T) {
 	for _, test := range transportCases() {
 		for effect, name := range effectNames {
 			t.Run(test.name+"/"+name, func(t *testing.T) {
-				failure := &tally.Error{Kind: test.kind, Effect: effect, Outcome: test.outcome, RetryAfter: time.Second}
+				failure := &tally.Error{Kind: test.kind, Effect: effect, Outcome: test.outcome, RetryAfter: time.Second, ResourceType: "form"}
 				want := seen{
 					Code: test.wantWrite, Reason: test.wantReason, Domain: "tallyd", Outcome: test.wantOutcome,
 					Pushback: test.wantPush, Retry: test.wantRetry, Details: test.wantDetails,
@@ -109,17 +116,18 @@ func localCases() []localCase {
 		{inFlight, 0, 0, codes.DeadlineExceeded, "DEADLINE_IN_FLIGHT", "unknown", "", 0, plainDetails},
 		{cancelled, tally.Read, 0, codes.Canceled, "CALLER_CANCELLED", "unknown", "", 0, plainDetails},
 		{cancelled, tally.Delete, 0, codes.Canceled, "CALLER_CANCELLED", "unknown", "-1", 0, plainDetails},
-		{wait, tally.Create, 3 * time.Second, codes.ResourceExhausted, "QUOTA_WAIT_EXCEEDS_DEADLINE", "not_sent", "", 3 * time.Second, retryDetails},
+		{wait, tally.Create, time.Millisecond, codes.ResourceExhausted, "QUOTA_WAIT_EXCEEDS_DEADLINE", "not_sent", "", time.Millisecond, retryDetails},
 		{wait, tally.Read, 0, codes.ResourceExhausted, "QUOTA_WAIT_EXCEEDS_DEADLINE", "not_sent", "", time.Second, retryDetails},
-		{queueFull, tally.Read, 4 * time.Second, codes.ResourceExhausted, "QUOTA_QUEUE_FULL", "not_sent", "", 4 * time.Second, quotaDetails},
+		{queueFull, tally.Read, time.Millisecond, codes.ResourceExhausted, "QUOTA_QUEUE_FULL", "not_sent", "", time.Millisecond, quotaDetails},
 		{queueFull, tally.Create, 0, codes.ResourceExhausted, "QUOTA_QUEUE_FULL", "not_sent", "", time.Second, quotaDetails},
 		{circuit, tally.Update, 0, codes.Unavailable, "TALLY_CIRCUIT_OPEN", "not_sent", "", 30 * time.Second, retryDetails},
-		{circuit, tally.Read, 8 * time.Second, codes.Unavailable, "TALLY_CIRCUIT_OPEN", "not_sent", "", 8 * time.Second, retryDetails},
-		{tallydv1.ErrorReason_ERROR_REASON_SERVER_OVERLOADED, tally.Create, 0, codes.Unavailable, "SERVER_OVERLOADED", "not_sent", "", 0, plainDetails},
-		{tallydv1.ErrorReason_ERROR_REASON_SERVER_DRAINING, tally.Create, 0, codes.Unavailable, "SERVER_DRAINING", "not_sent", "", 0, plainDetails},
-		{tallydv1.ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED, 0, 0, codes.Unauthenticated, "CALLER_UNAUTHENTICATED", "not_sent", "", 0, plainDetails},
-		{tallydv1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED, 0, 0, codes.PermissionDenied, "CALLER_NOT_ALLOWED", "not_sent", "", 0, plainDetails},
+		{circuit, tally.Read, time.Millisecond, codes.Unavailable, "TALLY_CIRCUIT_OPEN", "not_sent", "", time.Millisecond, retryDetails},
+		{tallydv1.ErrorReason_ERROR_REASON_SERVER_OVERLOADED, tally.Create, time.Second, codes.Unavailable, "SERVER_OVERLOADED", "not_sent", "", 0, plainDetails},
+		{tallydv1.ErrorReason_ERROR_REASON_SERVER_DRAINING, tally.Create, time.Second, codes.Unavailable, "SERVER_DRAINING", "not_sent", "", 0, plainDetails},
+		{tallydv1.ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED, 0, time.Second, codes.Unauthenticated, "CALLER_UNAUTHENTICATED", "not_sent", "", 0, plainDetails},
+		{tallydv1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED, 0, time.Second, codes.PermissionDenied, "CALLER_NOT_ALLOWED", "not_sent", "", 0, plainDetails},
 		{panicked, 0, 0, codes.Internal, "PANIC", "unknown", "", 0, plainDetails},
+		{panicked, tally.Read, time.Second, codes.Internal, "PANIC", "unknown", "", 0, plainDetails},
 		{panicked, tally.Create, time.Second, codes.Internal, "PANIC", "unknown", "-1", 0, plainDetails},
 		{tallydv1.ErrorReason_ERROR_REASON_UNSPECIFIED, 0, 0, codes.Internal, "INTERNAL", "unknown", "", 0, plainDetails},
 		{tallydv1.ErrorReason_ERROR_REASON_TALLY_KEY_REJECTED, 0, 0, codes.Internal, "INTERNAL", "unknown", "", 0, plainDetails},

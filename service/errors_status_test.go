@@ -16,6 +16,8 @@ type statusCase struct {
 	statuses []int
 	// failure is what the REST side says besides status and effect; its Kind defaults to KindStatus.
 	failure tally.Error
+	// hears marks the rows in which Tally's Retry-After counts.
+	hears bool
 
 	wantRead, wantCreate, wantUpdate, wantDelete codes.Code
 	wantReason, wantDomain                       string
@@ -44,13 +46,29 @@ func (c statusCase) want(effect tally.Effect) seen {
 	return want
 }
 
+// with returns the failure as the REST side would report it, with all that a row might wrongly make use of.
+func (c statusCase) with(code int, effect tally.Effect) *tally.Error {
+	failure := c.failure
+	failure.Status, failure.Effect, failure.Attempts = code, effect, 1
+	if failure.Kind == 0 {
+		failure.Kind = tally.KindStatus
+	}
+	if !c.hears {
+		failure.RetryAfter = 9 * time.Second
+	}
+	if !failure.OnCollection {
+		failure.ResourceType, failure.ResourceID = "form", "mexJoq"
+	}
+	return &failure
+}
+
 var (
 	plainDetails    = []string{"ErrorInfo"}
 	retryDetails    = []string{"ErrorInfo", "RetryInfo"}
 	resourceDetails = []string{"ErrorInfo", "ResourceInfo"}
 	fieldDetails    = []string{"ErrorInfo", "BadRequest"}
 	quotaDetails    = []string{"ErrorInfo", "RetryInfo", "QuotaFailure"}
-	formFailure     = tally.Error{JSON: true, ResourceType: "form", ResourceID: "mexJoq"}
+	formFailure     = tally.Error{JSON: true}
 	oneField        = []tally.Violation{{Field: "status", Key: "status", Description: `"status" must be one of [BLANK]`}}
 	foreignField    = []tally.Violation{{Key: "isTemplate", Description: `"isTemplate" is not allowed`}}
 )
@@ -77,8 +95,15 @@ func breakdown(name, reason, domain string, read codes.Code, failure tally.Error
 	}
 }
 
+// hearing marks a row in which Tally's Retry-After counts.
+func hearing(c statusCase) statusCase {
+	c.hears = true
+	return c
+}
+
 // retried adds a RetryInfo to a row, to both columns or to that for reads alone.
 func retried(c statusCase, read, write time.Duration) statusCase {
+	c.hears = true
 	c.wantReadRetry, c.wantRetry = read, write
 	if read > 0 {
 		c.wantReadDetails = retryDetails
@@ -91,6 +116,7 @@ func retried(c statusCase, read, write time.Duration) statusCase {
 
 func rateLimited(name string, failure tally.Error, retry time.Duration, pushback string) statusCase {
 	c := refusal(name, "TALLY_RATE_LIMITED", "tally.so", codes.ResourceExhausted, failure, quotaDetails, 429)
+	c.hears = true
 	c.wantReadRetry, c.wantRetry, c.wantReadPushback, c.wantPushback = retry, retry, pushback, pushback
 	return c
 }
@@ -112,12 +138,13 @@ func refusalCases() []statusCase {
 			tally.Error{JSON: true, Violations: foreignField}, plainDetails, 400),
 		refusal("400 that names no field", "TALLY_CONTRACT", "tally.so", codes.Internal, tally.Error{JSON: true}, plainDetails, 400),
 		refusal("401 confirmed", "TALLY_KEY_REJECTED", "tally.so", codes.Unauthenticated,
-			tally.Error{Kind: tally.KindKeyRejected, RetryAfter: 20 * time.Second}, plainDetails, 401),
+			tally.Error{Kind: tally.KindKeyRejected}, plainDetails, 401),
 		refusal("401 that nobody looked into", "TALLY_KEY_REJECTED", "tally.so", codes.Unauthenticated, tally.Error{}, plainDetails, 401),
 		refusal("401 with a live key", "TALLY_FEATURE_UNAVAILABLE", "tally.so", codes.PermissionDenied,
 			tally.Error{Kind: tally.KindFeature}, plainDetails, 401, 402),
 		refusal("402", "TALLY_FEATURE_UNAVAILABLE", "tally.so", codes.PermissionDenied, tally.Error{}, plainDetails, 402),
 		refusal("403 in Tally's JSON", "TALLY_PERMISSION_DENIED", "tally.so", codes.PermissionDenied, formFailure, resourceDetails, 403),
+		refusal("403 in plain text", "TALLY_PERMISSION_DENIED", "tally.so", codes.PermissionDenied, tally.Error{}, resourceDetails, 403),
 		refusal("403 on a collection", "TALLY_PERMISSION_DENIED", "tally.so", codes.PermissionDenied,
 			tally.Error{JSON: true, OnCollection: true}, plainDetails, 403),
 		refusal("403 of the edge", "TALLY_EDGE_BLOCKED", "tally.so", codes.Internal,
@@ -130,7 +157,7 @@ func refusalCases() []statusCase {
 			tally.Error{Kind: tally.KindEdgeChallenge, RetryAfter: 90 * time.Second}, nil, 429), 90*time.Second, 90*time.Second),
 		refusal("404 in Tally's JSON", "RESOURCE_NOT_FOUND", "tally.so", codes.NotFound, formFailure, resourceDetails, 404),
 		refusal("404 that is no JSON", "TALLY_PROTOCOL", "tallyd", codes.Internal,
-			tally.Error{ResourceType: "form", ResourceID: "mexJoq"}, plainDetails, 404),
+			tally.Error{}, plainDetails, 404),
 		refusal("404 on a collection", "TALLY_PROTOCOL", "tallyd", codes.Internal,
 			tally.Error{JSON: true, OnCollection: true}, plainDetails, 404),
 		refusal("404 that the REST side judged", "TALLY_PROTOCOL", "tallyd", codes.Internal,
@@ -159,16 +186,16 @@ func refusalCases() []statusCase {
 
 // failureCases are the rows for redirects, 5xx and statuses that do not exist.
 func failureCases() []statusCase {
-	notReached := refusal("the edge did not reach its origin", "TALLY_UNAVAILABLE", "tally.so", codes.Unavailable,
-		tally.Error{}, plainDetails, 521, 523, 525, 526)
+	notReached := hearing(refusal("the edge did not reach its origin", "TALLY_UNAVAILABLE", "tally.so", codes.Unavailable,
+		tally.Error{}, plainDetails, 521, 523, 525, 526))
 	notReachedSoon := retried(refusal("the edge says when", "TALLY_UNAVAILABLE", "tally.so", codes.Unavailable,
 		tally.Error{RetryAfter: 11 * time.Second}, nil, 521, 523, 525, 526), 11*time.Second, 11*time.Second)
 	return []statusCase{
 		breakdown("redirect", "TALLY_REDIRECT", "tallyd", codes.Internal, tally.Error{Kind: tally.KindRedirect}, 300, 301, 302, 307, 308, 399),
 		breakdown("redirect that nobody judged", "TALLY_REDIRECT", "tallyd", codes.Internal, tally.Error{}, 300, 304, 399),
 		breakdown("500", "TALLY_ERROR", "tally.so", codes.Unavailable, tally.Error{}, 500),
-		breakdown("500 that says when", "TALLY_ERROR", "tally.so", codes.Unavailable, tally.Error{RetryAfter: time.Second}, 500),
-		breakdown("down", "TALLY_UNAVAILABLE", "tally.so", codes.Unavailable, tally.Error{}, 502, 503, 504, 520, 522, 524, 527, 530),
+		hearing(breakdown("down", "TALLY_UNAVAILABLE", "tally.so", codes.Unavailable, tally.Error{},
+			502, 503, 504, 520, 522, 524, 527, 530)),
 		retried(breakdown("down and says when", "TALLY_UNAVAILABLE", "tally.so", codes.Unavailable,
 			tally.Error{RetryAfter: 5 * time.Second}, 502, 503, 504, 520, 522, 524, 527, 530), 5*time.Second, 0),
 		notReached, notReachedSoon,
@@ -184,7 +211,7 @@ func answerCases() []statusCase {
 	unjudged := breakdown("2xx that nobody judged", "TALLY_PROTOCOL", "tallyd", codes.Internal, tally.Error{}, 200, 299)
 	unjudged.wantOutcome = "applied"
 	large := breakdown("too large", "TALLY_RESPONSE_TOO_LARGE", "tallyd", codes.ResourceExhausted,
-		tally.Error{Kind: tally.KindTooLarge, Limit: 1 << 20, RetryAfter: time.Second}, 200, 201)
+		tally.Error{Kind: tally.KindTooLarge, Limit: 1 << 20}, 200, 201)
 	large.wantOutcome, large.wantReadPushback = "applied", "-1"
 	item := breakdown("item too large", "RESPONSE_TOO_LARGE", "tallyd", codes.ResourceExhausted,
 		tally.Error{Kind: tally.KindItemTooLarge, Size: 5 << 20, Limit: 7 << 19}, 200, 201)
@@ -204,13 +231,23 @@ func TestToStatusOfHTTPStatuses(t *testing.T) {
 		for _, code := range test.statuses {
 			for effect, name := range effectNames {
 				t.Run(fmt.Sprintf("%s/%d/%s", test.name, code, name), func(t *testing.T) {
-					failure := test.failure
-					failure.Status, failure.Effect, failure.Attempts = code, effect, 1
-					if failure.Kind == 0 {
-						failure.Kind = tally.KindStatus
-					}
-					checkSeen(t, failure.Error(), see(t, toStatus(&failure)), test.want(effect))
+					failure := test.with(code, effect)
+					checkSeen(t, failure.Error(), see(t, toStatus(failure)), test.want(effect))
 				})
+			}
+		}
+	}
+}
+
+// A delete may be repeated. What its first try did stays open, whatever the second one brought.
+func TestToStatusOfRepeatedDeletes(t *testing.T) {
+	for _, test := range statusCases() {
+		for _, code := range test.statuses {
+			failure := test.with(code, tally.Delete)
+			failure.Attempts, failure.Outcome = 2, tally.OutcomeUnknown
+			got := see(t, toStatus(failure))
+			if got.Code != codes.Unknown || got.Outcome != "unknown" || got.Pushback != "-1" || got.Retry != 0 {
+				t.Errorf("toStatus(%v) = %+v, want UNKNOWN, unknown, push-back -1 and no RetryInfo", failure, got)
 			}
 		}
 	}
@@ -235,6 +272,7 @@ func TestToStatusWeighsOutcomes(t *testing.T) {
 		{"a read that was cut after its yes", tally.Error{Kind: tally.KindTruncated, Status: 200, Effect: tally.Read, Outcome: "unknown"}, codes.Unavailable, "unknown"},
 		{"the server refused the stream unseen", tally.Error{Kind: tally.KindReset, Effect: tally.Create, Outcome: "not_sent"}, codes.Unavailable, "not_sent"},
 		{"a dial after a silent delete", tally.Error{Kind: tally.KindConnect, Effect: tally.Delete, Outcome: "unknown", Attempts: 2}, codes.Unknown, "unknown"},
+		{"no trust after a silent delete", tally.Error{Kind: tally.KindTLS, Effect: tally.Delete, Outcome: "unknown", Attempts: 2}, codes.Unknown, "unknown"},
 		{"the latch lets nothing out", tally.Error{Kind: tally.KindKeyRejected, Effect: tally.Create, Outcome: "not_sent"}, codes.Unauthenticated, "not_sent"},
 		{"an effect that nobody named may be a write", tally.Error{Kind: tally.KindReset, Outcome: "unknown"}, codes.Unknown, "unknown"},
 		{"a deadline after the yes", tally.Error{Kind: tally.KindDeadline, Status: 200, Effect: tally.Create, Outcome: "applied"}, codes.DeadlineExceeded, "applied"},

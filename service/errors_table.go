@@ -116,14 +116,14 @@ func localRow(reason tallydv1.ErrorReason) row {
 
 // statusRow picks the row of an HTTP status. Never by grpc's own table: that one is for a client behind a foreign proxy.
 func statusRow(e *tally.Error) row {
-	switch {
-	case e.Status >= 200 && e.Status <= 299:
+	switch e.Status / 100 {
+	case 2:
 		return rowProtocol
-	case e.Status >= 300 && e.Status <= 399:
+	case 3:
 		return rowRedirect
-	case e.Status >= 400 && e.Status <= 499:
+	case 4:
 		return clientErrorRow(e)
-	case e.Status >= 500 && e.Status <= 599:
+	case 5:
 		return serverErrorRow(e.Status)
 	default:
 		return rowUnexpected
