@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	contract "github.com/tallyd/tallyd/proto"
 )
 
 var update = flag.Bool("update", false, "write the transcripts anew")
@@ -160,4 +163,33 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// TestTranscriptIsWhole demands that the page shows each RPC of the contract.
+func TestTranscriptIsWhole(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "transcript.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := contract.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := 0
+	files.RangeFilesByPackage("tallyd.v1", func(file protoreflect.FileDescriptor) bool {
+		for i := range file.Services().Len() {
+			service := file.Services().Get(i)
+			for j := range service.Methods().Len() {
+				shown++
+				name := string(service.FullName()) + "/" + string(service.Methods().Get(j).Name())
+				if !strings.Contains(string(text), "localhost:50051 "+name+"\n{") {
+					t.Errorf("docs/transcript.md shows no successful call of %s: add one, then go test ./cmd/tallyd -run Transcripts -update", name)
+				}
+			}
+		}
+		return true
+	})
+	if shown != 38 {
+		t.Errorf("the contract has %d RPCs, want 38", shown)
+	}
 }
