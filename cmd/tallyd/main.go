@@ -43,7 +43,6 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	code := run(ctx, os.Args[1:], console{out: os.Stdout, err: os.Stderr})
 	stop()
 	os.Exit(code)

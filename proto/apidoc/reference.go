@@ -30,7 +30,7 @@ type page struct {
 }
 
 // printf appends formatted text.
-func (p *page) printf(format string, args ...any) { fmt.Fprintf(p, format, args...) }
+func (p *page) printf(format string, args ...any) { _, _ = fmt.Fprintf(p, format, args...) }
 
 // reference returns the text of docs/api.md. It returns an error when the contract cannot be read.
 func reference() (string, error) {
@@ -89,7 +89,8 @@ func collect[D any, L interface {
 func all[D any](list interface {
 	Len() int
 	Get(i int) D
-}) []D {
+},
+) []D {
 	found := make([]D, list.Len())
 	for i := range found {
 		found[i] = list.Get(i)
