@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -41,7 +40,7 @@ func (s sandboxServeCmd) Run(ctx context.Context, c console) error {
 		options = append(options, sandbox.WithSeedFile(s.Seed))
 	}
 	if s.Faults != "" {
-		script, err := readFaults(s.Faults)
+		script, err := sandbox.LoadFaults(s.Faults)
 		if err != nil {
 			return usageError{err}
 		}
@@ -55,19 +54,6 @@ func (s sandboxServeCmd) Run(ctx context.Context, c console) error {
 	_, _ = fmt.Fprintf(c.out, "the pretend Tally is ready at %s and accepts the key %s\n", address, sandboxKey)
 	<-ctx.Done()
 	return nil
-}
-
-// readFaults reads a script of faults from a file.
-func readFaults(path string) (*sandbox.Script, error) {
-	file, err := os.Open(path) //nolint:gosec // the path is the operator's own
-	if err != nil {
-		return nil, err
-	}
-	script, err := sandbox.ParseFaults(file)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", path, err)
-	}
-	return script, errors.Join(err, file.Close())
 }
 
 // startSandbox serves a pretend Tally and returns its address and what stops it.

@@ -95,7 +95,7 @@ func TestKeyThatCouldNotBeCheckedIsTriedAgain(t *testing.T) {
 		spent := b.upstream.checks()
 		for range 10 * 60 {
 			// Calls that keep asking about the old key must not put the new one off.
-			_, _ = b.Confirm(t.Context(), keyA)
+			_, _ = b.Confirm(b.t.Context(), keyA)
 			time.Sleep(time.Second)
 		}
 		b.wantCurrent(keyA, false)

@@ -75,7 +75,7 @@ func (s *fileSource) Read() (Key, error) {
 // readFile judges the file that it has open, so that nobody can put another in its place in between.
 func readFile(path string) (string, fs.FileMode, error) {
 	// Without O_NONBLOCK the opening of a named pipe would wait for a writer, and tallyd with it.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the path is the operator's own
 	if err != nil {
 		return "", 0, openError(err)
 	}
@@ -108,8 +108,7 @@ func allowed(mode fs.FileMode) error {
 
 // openError drops what os adds to an error, because FileError already names the path.
 func openError(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		err = path.Err
 	}
 	switch {

@@ -166,7 +166,7 @@ func TestConfirmOutlivesItsCaller(t *testing.T) {
 	u.delay = time.Second
 	inBubble(t, u, func(b *bench) {
 		time.Sleep(time.Hour)
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		ctx, cancel := context.WithTimeout(b.t.Context(), 100*time.Millisecond)
 		defer cancel()
 		var all sync.WaitGroup
 		all.Go(func() {
@@ -205,7 +205,7 @@ func TestErrorOfTheCheckNeverShowsTheKey(t *testing.T) {
 
 func TestStoppedKeeper(t *testing.T) {
 	inBubble(t, tallyWith(keyA, "org"), func(b *bench) {
-		if err := b.Run(t.Context()); !errors.Is(err, ErrRunning) {
+		if err := b.Run(b.t.Context()); !errors.Is(err, ErrRunning) {
 			t.Errorf("second Run() = %v, want %v", err, ErrRunning)
 		}
 		b.end()
@@ -243,7 +243,7 @@ func TestDeadKeyCostsTwoRequestsAMinute(t *testing.T) {
 	u := tallyWith(keyA, "org")
 	u.delay = 150 * time.Millisecond
 	inBubble(t, u, func(b *bench) {
-		time.Sleep(time.Minute + rand.N(time.Minute)) //nolint:gosec // spreads, keeps no secret
+		time.Sleep(time.Minute + rand.N(time.Minute))
 		b.upstream.revoke(keyA)
 		var sent, latched int
 		var callers sync.WaitGroup

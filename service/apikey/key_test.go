@@ -116,7 +116,6 @@ func TestKeyIsNeverPrinted(t *testing.T) {
 	held := holderOf(key)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%#x", "%d", "%t", "%e", "%c", "%U", "%p", "%w", "%z", "%10.3s"} {
 		for name, value := range map[string]any{"key": key, "pointer": &key, "holder": held, "holder pointer": &held, "slice": held.list} {
-			//nolint:govet // the wrong verbs are the point
 			wantNoMarker(t, verb+" of "+name, key, fmt.Sprintf(verb, value))
 		}
 	}

@@ -44,7 +44,10 @@ func (s *fileSource) follow(ctx context.Context, changed func(), events <-chan f
 			if settled == nil {
 				settled = time.After(settle)
 			}
-		case <-errs:
+		case _, open := <-errs:
+			if !open {
+				return
+			}
 			// The kernel dropped events; any of them may have been ours.
 			add()
 			changed()

@@ -102,8 +102,8 @@ type submissionPage struct {
 }
 
 // listSubmissions answers newest first, questions on every page, totals of
-// the whole form whatever the filter. [behaviour newest-first] [behaviour
-// questions-each-page] [behaviour totals-whole-form]
+// the whole form whatever the filter. [behaviour newest-first]
+// [behaviour questions-each-page] [behaviour totals-whole-form]
 func listSubmissions(s *Sandbox, c *call) *reply {
 	f, refusal := s.formOf(c)
 	if refusal != nil {

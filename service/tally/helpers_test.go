@@ -133,3 +133,8 @@ func exact(t testing.TB, text string) any {
 	}
 	return v
 }
+
+type (
+	httpWriter  = http.ResponseWriter
+	httpRequest = http.Request
+)
