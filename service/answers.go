@@ -2,6 +2,7 @@ package service
 
 import (
 	"encoding/json"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -143,10 +144,10 @@ func number(value any) (float64, bool) {
 		return 0, false
 	}
 	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || (n == float64(int64(n)) && (n > maxExact || n < -maxExact)) {
+	if whole, notWhole := strconv.ParseInt(text, 10, 64); notWhole == nil && (whole > maxExact || whole < -maxExact) {
 		return 0, false
 	}
-	return n, true
+	return n, err == nil && (math.Abs(n) <= maxExact || strings.ContainsAny(text, ".eE"))
 }
 
 func dateAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {

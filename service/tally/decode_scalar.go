@@ -74,7 +74,7 @@ func parseInteger(text []byte) (int64, bool) {
 		return n, true
 	}
 	n, ok := parseFloat(text)
-	if !ok || n != math.Trunc(n) || math.Abs(n) > maxExactInteger {
+	if !ok || n != math.Trunc(n) || math.Abs(n) >= maxExactInteger {
 		return 0, false
 	}
 	return int64(n), true
@@ -87,6 +87,15 @@ func parseFloat(text []byte) (float64, bool) {
 	}
 	n, err := strconv.ParseFloat(string(text), 64)
 	return n, err == nil
+}
+
+// isExact tells whether a double holds the number as it is written; only of an integer do people expect that.
+func isExact(text []byte) bool {
+	if bytes.ContainsAny(text, ".eE") {
+		return true
+	}
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	return err == nil && n <= maxExactInteger && n >= -maxExactInteger
 }
 
 // enum decodes a text that stands for a value. An unknown one never fails a call: Tally extends its sets without notice.
@@ -262,7 +271,7 @@ func (d *decoder) scalarValue(raw jsontext.Value) error {
 		d.text(raw)
 	default:
 		n, ok := parseFloat(raw)
-		if !ok || (n == math.Trunc(n) && math.Abs(n) > maxExactInteger && !bytes.ContainsAny(raw, ".eE")) {
+		if !ok || !isExact(raw) {
 			return fmt.Errorf("%s: a number that a double cannot hold exactly: %w", d.json.StackPointer(), errShape)
 		}
 		d.wire = protowire.AppendTag(d.wire, 2, protowire.Fixed64Type)

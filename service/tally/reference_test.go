@@ -152,7 +152,7 @@ func referenceInteger(field protoreflect.FieldDescriptor, text string) (protoref
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		f, err := strconv.ParseFloat(text, 64)
-		if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 || strings.ContainsAny(text, "xXpP_iInN") {
+		if err != nil || f != math.Trunc(f) || math.Abs(f) >= 1<<53 || strings.ContainsAny(text, "xXpP_iInN") {
 			return protoreflect.Value{}, false, false
 		}
 		n = int64(f)
@@ -232,7 +232,8 @@ func referenceAny(value any, depth int) (*structpb.Value, bool) {
 		return structpb.NewBoolValue(v), true
 	case encjson.Number:
 		f, err := v.Float64()
-		exact := f != math.Trunc(f) || math.Abs(f) <= 1<<53 || strings.ContainsAny(v.String(), ".eE")
+		n, notInteger := strconv.ParseInt(v.String(), 10, 64)
+		exact := strings.ContainsAny(v.String(), ".eE") || (notInteger == nil && n <= 1<<53 && n >= -(1<<53))
 		return structpb.NewNumberValue(f), err == nil && exact
 	case map[string]any:
 		s, ok := referenceStruct(v, depth+1)
