@@ -96,7 +96,7 @@ func checkPayload(path, blockType string, payload any) *violation {
 	case "LINEAR_SCALE":
 		return checkScaleLabels(path, m)
 	case "CONDITIONAL_LOGIC":
-		return checkConditions(path, m)
+		return checkConditions(m)
 	}
 	return nil
 }
@@ -132,12 +132,12 @@ func checkScaleLabels(path string, m map[string]any) *violation {
 
 // checkConditions refuses the four comparisons recorded as not allowed for
 // checkboxes. [behaviour checkbox-comparisons]
-func checkConditions(path string, m map[string]any) *violation {
+func checkConditions(m map[string]any) *violation {
 	conditionals, _ := m["conditionals"].([]any)
 	for _, item := range conditionals {
 		c, _ := item.(map[string]any)
 		p, _ := c["payload"].(map[string]any)
-		if bad := checkConditions(path, p); bad != nil {
+		if bad := checkConditions(p); bad != nil {
 			return bad
 		}
 		field, _ := p["field"].(map[string]any)

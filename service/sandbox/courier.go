@@ -142,7 +142,7 @@ func (c *courier) attempt(ctx context.Context, p parcel) outcome {
 	if err != nil {
 		return outcome{}
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	// What was read before an error is still worth showing.
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
 	return outcome{code: resp.StatusCode, response: string(text)}

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -168,7 +169,7 @@ func (q *question) deliverChoices(field deliveryField, value any) deliveryField 
 		ids[i] = id
 		if first(pointers(q.options), func(o *option) bool { return o.ID == id }) == nil {
 			ids[i] = uuidOf(hashText(q.id, id))
-			field.Options = append(field.Options[:len(field.Options):len(field.Options)], option{ID: ids[i], Text: id})
+			field.Options = append(slices.Clip(field.Options), option{ID: ids[i], Text: id})
 		}
 	}
 	field.Value = ids

@@ -82,11 +82,11 @@ type repetition struct {
 // LoadFaults reads a script from a file. The error names the rule, by its
 // index, and the field.
 func LoadFaults(path string) (*Script, error) {
-	file, err := os.Open(path)
+	file, err := os.Open(path) //nolint:gosec // the path is the operator's own
 	if err != nil {
 		return nil, fmt.Errorf("read faults: %w", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	script, err := ParseFaults(file)
 	if err != nil {
 		return nil, fmt.Errorf("read faults %s: %w", path, err)
@@ -155,7 +155,7 @@ func faultFields() map[string]fieldReader {
 		"set":      func(f *fault, v json.RawMessage) error { return into(v, &f.set, "must be an object of path to value") },
 		"after":    func(f *fault, v json.RawMessage) error { return into(v, &f.after, "must be true or false") },
 		"reset":    func(f *fault, v json.RawMessage) error { return into(v, &f.reset, "must be true or false") },
-		"hangUp":   func(f *fault, v json.RawMessage) error { return into(v, &f.hangUp, "must be true or false") },
+		"hangUp":   readHangUp,
 		"dripHead": func(f *fault, v json.RawMessage) error { return into(v, &f.dripHead, "must be true or false") },
 		"status":   func(f *fault, v json.RawMessage) error { return between(v, &f.status, 200, 999) },
 		"gzip":     func(f *fault, v json.RawMessage) error { return between(v, &f.gzip, 1, 3) },

@@ -42,8 +42,8 @@ func TestListForms(t *testing.T) {
 		{"unknown workspace", "?workspaceIds=nobody", 0, nil, false, 0},
 		{"exactly full", "?limit=12", 12, "Untitl", false, 12},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			a := b.do("GET /forms"+tc.query).want(200)
+		t.Run(tc.name, func(_ *testing.T) {
+			a := b.do("GET /forms" + tc.query).want(200)
 			a.wantAt("items.#", tc.wantItems).wantAt("hasMore", tc.wantMore).wantAt("total", tc.wantTotal)
 			if tc.wantFirst != nil {
 				a.wantAt("items.0.id", tc.wantFirst)
@@ -109,7 +109,7 @@ func TestGetForm(t *testing.T) {
 		{"another organization's", "Choirs", 403, `{"message":"You do not have access to this resource"}`},
 		{"in the trash", "OldOne", 404, `{"message":"Form was not found"}`},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
+		t.Run(tc.name, func(_ *testing.T) {
 			a := b.do("GET /forms/" + tc.form).want(tc.want)
 			if tc.wantBody != "" {
 				a.wantBody(tc.wantBody)
@@ -131,7 +131,7 @@ func TestForeignFormIsForbiddenEverywhere(t *testing.T) {
 		"GET /workspaces/wsElse", "PATCH /workspaces/wsElse", "DELETE /workspaces/wsElse",
 		"GET /workspaces/wsElse/folders", "GET /organizations/orgElt/users", "GET /organizations/orgElt/invites",
 	} {
-		t.Run(call, func(t *testing.T) {
+		t.Run(call, func(_ *testing.T) {
 			b.do(call, `{"name":"x"}`).want(403).wantAt("message", "You do not have access to this resource")
 		})
 	}
@@ -222,10 +222,12 @@ func TestCreateFormBody(t *testing.T) {
 		{"foreign workspace", `{"status":"DRAFT","blocks":[],"workspaceId":"wsElse"}`, 403, `"message"`},
 		{"unknown workspace", `{"status":"DRAFT","blocks":[],"workspaceId":"550e8400-e29b-41d4-a716-446655440000"}`, 404, `Workspace was not found`},
 		{"unknown folder", `{"status":"DRAFT","blocks":[],"folderId":"nobody"}`, 404, `Folder was not found`},
-		{"title shares group", `{"status":"DRAFT","blocks":[` +
-			`{"uuid":"` + uuidA + `","type":"TITLE","groupUuid":"` + uuidB + `","groupType":"QUESTION","payload":{}},` +
-			`{"uuid":"` + uuidC + `","type":"INPUT_TEXT","groupUuid":"` + uuidB + `","groupType":"INPUT_TEXT","payload":{}}]}`,
-			400, `TITLE block must not share groupUuid with an input block`},
+		{
+			"title shares group", `{"status":"DRAFT","blocks":[` +
+				`{"uuid":"` + uuidA + `","type":"TITLE","groupUuid":"` + uuidB + `","groupType":"QUESTION","payload":{}},` +
+				`{"uuid":"` + uuidC + `","type":"INPUT_TEXT","groupUuid":"` + uuidB + `","groupType":"INPUT_TEXT","payload":{}}]}`,
+			400, `TITLE block must not share groupUuid with an input block`,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a := b.do("POST /forms", tc.body).want(tc.want)
@@ -261,7 +263,7 @@ func TestUpdateForm(t *testing.T) {
 		{"blocks are replaced, the name stays as set", `{"blocks":` + oneBlock("DIVIDER", "{}") + `}`, "Coffee", "DRAFT", 1},
 		{"no blocks", `{"blocks":[]}`, "Coffee", "DRAFT", 0},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
+		t.Run(tc.name, func(_ *testing.T) {
 			a := b.do("PATCH /forms/"+id, tc.body).want(200)
 			a.wantAt("name", tc.wantName).wantAt("status", tc.wantStatus).wantAt("updatedAt", "2026-09-01T12:01:00.000Z")
 			a.wantAt("createdAt", "2026-09-01T12:00:00.000Z").wantAt("blocks", nil)

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"html"
+	"slices"
 	"strings"
 )
 
@@ -77,8 +78,8 @@ func applyTag(stack []openTag, segments []segment, tag string) ([]openTag, []seg
 	case name == "br":
 		return stack, append(segments, segment{"", [][2]string{{"tag", "br"}}})
 	case strings.HasPrefix(name, "/"):
-		for i := len(stack) - 1; i >= 0; i-- {
-			if stack[i].name == name[1:] {
+		for i, s := range slices.Backward(stack) {
+			if s.name == name[1:] {
 				return stack[:i:i], segments
 			}
 		}
@@ -120,7 +121,7 @@ func spanAttrs(rest string) [][2]string {
 	if strings.Contains(attr(rest, "class"), "mention") {
 		return append(attrs, [2]string{"mention", attr(rest, "data-uuid")})
 	}
-	for _, declaration := range strings.Split(attr(rest, "style"), ";") {
+	for declaration := range strings.SplitSeq(attr(rest, "style"), ";") {
 		if name, value, ok := strings.Cut(declaration, ":"); ok {
 			attrs = append(attrs, [2]string{strings.TrimSpace(name), strings.TrimSpace(value)})
 		}

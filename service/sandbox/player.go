@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -101,7 +102,7 @@ func (p *player) play(w http.ResponseWriter, r *http.Request, pattern string, in
 		p.wait(r.Context(), f.delay)
 	}
 	actual := httptest.NewRecorder()
-	if f.after || !f.scripted() && !(f.reset && f.cut < 0) {
+	if f.after || !f.scripted() && (!f.reset || f.cut >= 0) {
 		inner.ServeHTTP(actual, r)
 	}
 	if f.after {
@@ -138,7 +139,7 @@ func (p *player) answer(w http.ResponseWriter, r *http.Request, f *fault, actual
 			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		}
 		w.WriteHeader(status)
-		w.Write(body)
+		_, _ = w.Write(body)
 	}
 }
 
@@ -210,8 +211,8 @@ func put(node any, path []string, v any) any {
 func compressed(body []byte) []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	z.Write(body)
-	z.Close()
+	_, _ = z.Write(body)
+	_ = z.Close()
 	return b.Bytes()
 }
 
@@ -224,7 +225,7 @@ func bomb(w io.Writer, size int64) {
 			return
 		}
 	}
-	w.Write(compressed(bytes.Repeat([]byte{' '}, int(size))))
+	_, _ = w.Write(compressed(bytes.Repeat([]byte{' '}, int(size))))
 }
 
 // message is an answer as bytes: the header and what is sent of the body.
@@ -246,7 +247,7 @@ func wire(f *fault, status int, header http.Header, body []byte) message {
 	maps.Copy(header, f.headers)
 	var head bytes.Buffer
 	head.WriteString("HTTP/1.1 " + strconv.Itoa(status) + " " + http.StatusText(status) + "\r\n")
-	header.Write(&head)
+	_ = header.Write(&head)
 	head.WriteString("\r\n")
 	return message{head.Bytes(), body}
 }
@@ -255,29 +256,29 @@ func wire(f *fault, status int, header http.Header, body []byte) message {
 func (p *player) takeOver(w http.ResponseWriter, r *http.Request, f *fault, m message) {
 	// What is left unread would turn the close into a reset of its own.
 	if !f.reset {
-		io.Copy(io.Discard, io.LimitReader(r.Body, maxBody))
+		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxBody))
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	defer conn.Close()
-	buffered.Flush()
+	defer func() { _ = conn.Close() }()
+	_ = buffered.Flush()
 	if !f.reset || f.cut >= 0 {
 		p.send(conn, f, m)
 	}
 	if f.hangUp == "next" {
-		stop := context.AfterFunc(p.ctx, func() { conn.Close() })
+		stop := context.AfterFunc(p.ctx, func() { _ = conn.Close() })
 		defer stop()
-		buffered.ReadByte()
+		_, _ = buffered.ReadByte()
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok && f.reset {
-		tcp.SetLinger(0)
+		_ = tcp.SetLinger(0)
 	}
 }
 
 func (p *player) send(conn net.Conn, f *fault, m message) {
-	all := append(m.head, m.body...)
+	all := slices.Concat(m.head, m.body)
 	quick := len(m.head)
 	if f.dripHead || f.drip == 0 {
 		quick = 0

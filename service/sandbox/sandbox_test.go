@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -79,9 +80,7 @@ func (b *bench) try(call string, body ...string) (answerOf, error) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Authorization", "Bearer "+b.key)
-	for name, values := range b.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, b.header)
 	resp, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
 		return answerOf{}, err
@@ -164,7 +163,7 @@ func TestBearer(t *testing.T) {
 		{"no header", "", 401},
 		{"another scheme", "Basic tly-sandbox", 401},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
+		t.Run(tc.name, func(_ *testing.T) {
 			a := b.with("Authorization", tc.header).do("GET /users/me").want(tc.want)
 			if tc.want == 401 {
 				a.wantBody("Unauthorized")

@@ -135,9 +135,9 @@ type blockWriter struct {
 	refs   []string
 }
 
-func (b *blockWriter) add(kind, groupType string, written map[string]any) block {
+func (b *blockWriter) add(kind, groupType string, written map[string]any) {
 	b.groups++
-	return b.addTo(b.group(), kind, groupType, written)
+	b.addTo(b.group(), kind, groupType, written)
 }
 
 func (b *blockWriter) group() string { return uuidOf(mixed(hashText(b.form, "group"), b.groups)) }
