@@ -37,7 +37,7 @@ test-interop: build ## Run the examples of other languages against tallyd.
 test-live: ## Try a real key, read-only: TALLY_API_KEY=tly-... make test-live
 	@test -n "$${TALLY_API_KEY:-}" || { echo "set TALLY_API_KEY to a key of https://tally.so/settings/api-keys"; exit 2; }
 	go run ./cmd/tallyd doctor
-	TALLYD_LIVE=1 go test -count=1 -v -run TestLive ./test/live
+	TALLYD_LIVE=1 go test -count=1 -v -run TestReadOnlyCalls ./cmd/tallyd
 
 .PHONY: bench
 bench: ## Run the benchmarks.

@@ -148,6 +148,7 @@ func announced(t *testing.T, out io.Reader, log *lockedBuffer) string {
 }
 
 // lockedBuffer is a buffer that a server may write to while a test reads.
+
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -33,7 +33,7 @@ func (f upstreamFlags) base() (*url.URL, error) {
 		return nil, usagef("--tally-url must be an https address, such as https://api.tally.so")
 	}
 	if base.Scheme == "http" && !isLoopback(base.Hostname()) {
-		return nil, usagef("--tally-url may be plain http only for loopback: the key would travel in clear")
+		return nil, usagef("--tally-url must be https, since the key would travel in clear; plain http is for loopback alone")
 	}
 	if base.User != nil || base.RawQuery != "" || base.Fragment != "" || strings.Trim(base.Path, "/") != "" {
 		return nil, usagef("--tally-url must not have a user, a path, a query or a fragment")

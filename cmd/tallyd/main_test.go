@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
+	"github.com/tallyd/tallyd/service/sandbox"
+)
+
+// command runs a command line to its end and returns its exit code and what it printed.
+func command(t *testing.T, args ...string) (code int, out, complaints string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	code = run(ctx, args, console{out: &stdout, err: &stderr})
+	return code, stdout.String(), stderr.String()
+}
+
+// TestBadConfiguration ends each mistake with exit code 2 and one sentence that names the flag, before anything listens.
+func TestBadConfiguration(t *testing.T) {
+	t.Setenv(keyVariable, "")
+	dir := t.TempDir()
+	empty, loose := filepath.Join(dir, "empty"), filepath.Join(dir, "loose")
+	for path, mode := range map[string]os.FileMode{empty: 0o600, loose: 0o666} {
+		if err := os.WriteFile(path, []byte(map[string]string{loose: "tly-abc\n"}[path]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests := []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"no key and no sandbox", []string{"serve"}, []string{"TALLY_API_KEY", "--key-file", "--sandbox"}},
+		{"key with the sandbox", []string{"serve", "--sandbox", "--key-file", empty}, []string{"--sandbox needs no key"}},
+		{"open to the network", []string{"serve", "--sandbox", "--listen", "0.0.0.0:0"}, []string{"--listen", "--policy=allow-all"}},
+		{"open to the network by name", []string{"serve", "--sandbox", "--listen", ":0"}, []string{"--listen"}},
+		{"unknown policy", []string{"serve", "--sandbox", "--policy", "x"}, []string{"--policy"}},
+		{"unknown reflection", []string{"serve", "--sandbox", "--reflection", "maybe"}, []string{"--reflection", "auto"}},
+		{"no deadline", []string{"serve", "--sandbox", "--default-deadline", "0s"}, []string{"--default-deadline"}},
+		{"deadline that is none", []string{"serve", "--sandbox", "--default-deadline", "soon"}, []string{"--default-deadline"}},
+		{"plain http", []string{"doctor", "--tally-url", "http://api.tally.so"}, []string{"--tally-url", "https"}},
+		{"path in the address", []string{"doctor", "--tally-url", "https://api.tally.so/v1"}, []string{"--tally-url"}},
+		{"bad version", []string{"serve", "--sandbox", "--tally-version", "latest"}, []string{"--tally-version"}},
+		{"empty key file", []string{"serve", "--key-file", empty}, []string{empty, "is empty"}},
+		{"writable key file", []string{"serve", "--key-file", loose}, []string{loose}},
+		{"no such key file", []string{"doctor", "--key-file", empty + "x"}, []string{empty + "x"}},
+		{"no key for the doctor", []string{"doctor"}, []string{"TALLY_API_KEY"}},
+		{"no command", nil, []string{"serve"}},
+		{"unknown flag", []string{"serve", "--shiny"}, []string{"--shiny"}},
+		{"neither of proto's flags", []string{"proto"}, []string{"--out", "--descriptor-set"}},
+		{"missing script of faults", []string{"sandbox", "--faults", empty + "x"}, []string{empty + "x"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			code, out, complaint := command(t, test.args...)
+			if code != exitUsage {
+				t.Errorf("exit code = %d, want %d\n%s%s", code, exitUsage, out, complaint)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(complaint+out, want) {
+					t.Errorf("complaint = %q, want %q in it", complaint, want)
+				}
+			}
+			if strings.Contains(complaint, "tly-abc") {
+				t.Error("the complaint shows the key")
+			}
+		})
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	if code, out, _ := command(t, "version"); code != 0 || !strings.HasPrefix(out, "tallyd ") {
+		t.Errorf("version = %d, %q, want 0 and a line", code, out)
+	}
+	code, out, _ := command(t, "serve", "--help")
+	if code != 0 {
+		t.Errorf("serve --help = %d, want 0", code)
+	}
+	for _, want := range []string{"--listen", "$TALLYD_LISTEN", "--key-file", "--sandbox", "--reflection", "$TALLYD_ADMIN_LISTEN"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("serve --help lacks %q", want)
+		}
+	}
+}
+
+// pretend starts a sandbox of its own and returns its address.
+func pretend(t *testing.T, options ...sandbox.Option) string {
+	t.Helper()
+	s, err := sandbox.New(options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(s.Handler())
+	t.Cleanup(func() {
+		server.Close()
+		_ = s.Close()
+	})
+	return server.URL
+}
+
+func TestDoctor(t *testing.T) {
+	var requests int
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests++
+		w.WriteHeader(http.StatusBadGateway)
+		_, _ = fmt.Fprint(w, "<html>")
+	}))
+	t.Cleanup(page.Close)
+	tests := []struct {
+		name, url, key string
+		wantCode       int
+		want           []string
+	}{
+		{"well", pretend(t, sandbox.WithRate(4)), sandboxKey, 0, []string{"Ina Saltmarsh", "orgSal", "BUSINESS", "ok    webhooks", "verdict"}},
+		{"wrong key", pretend(t), "tly-wrong", exitFailure, []string{"FAIL", "Unauthenticated", "operator"}},
+		{"never had a webhook", pretend(t), "tly-sandbox-other", 0, []string{"none yet", "FREE"}},
+		{"nobody there", "http://127.0.0.1:1", "tly-any", exitFailure, []string{"FAIL", "Unavailable"}},
+		{"a page instead of Tally", page.URL, "tly-any", exitFailure, []string{"FAIL", "Unavailable"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Setenv(keyVariable, test.key)
+			code, out, complaint := command(t, "doctor", "--tally-url", test.url)
+			if code != test.wantCode {
+				t.Errorf("exit code = %d, want %d\n%s%s", code, test.wantCode, out, complaint)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(out, want) {
+					t.Errorf("doctor said %s, want %q in it", out, want)
+				}
+			}
+			if strings.Contains(out+complaint, test.key) {
+				t.Error("the doctor shows the key")
+			}
+		})
+	}
+	if requests != 1 {
+		t.Errorf("the doctor made %d requests of a Tally that is down, want 1", requests)
+	}
+}
+
+func connect(t *testing.T, address string) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// reasonOf returns what an error says to a machine.
+func reasonOf(err error) (codes.Code, string) {
+	s := status.Convert(err)
+	for _, d := range s.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			return s.Code(), info.GetReason()
+		}
+	}
+	return s.Code(), ""
+}
+
+// TestBurst calls 150 times at a Tally that allows 100 a minute.
+func TestBurst(t *testing.T) {
+	forms := tallydv1.NewFormServiceClient(connect(t, startTallyd(t, "--sandbox")))
+	var refused error
+	for range 150 {
+		if _, err := forms.GetForm(t.Context(), &tallydv1.GetFormRequest{FormId: "Repair"}); err != nil {
+			refused = err
+		}
+	}
+	if code, reason := reasonOf(refused); code != codes.ResourceExhausted || reason != "TALLY_RATE_LIMITED" {
+		t.Fatalf("the burst ended in %v, want ResourceExhausted TALLY_RATE_LIMITED", refused)
+	}
+	retry := false
+	for _, d := range status.Convert(refused).Details() {
+		_, ok := d.(*errdetails.RetryInfo)
+		retry = retry || ok
+	}
+	if !retry {
+		t.Errorf("%v carries no RetryInfo", refused)
+	}
+}
+
+// TestBadKey serves with a key that Tally refuses: the call says so, and the process stays up.
+func TestBadKey(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte("tly-dead\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address := startTallyd(t, "--tally-url", pretend(t), "--key-file", file)
+	users := tallydv1.NewUserServiceClient(connect(t, address))
+	_, err := users.GetCurrentUser(t.Context(), &tallydv1.GetCurrentUserRequest{})
+	if code, reason := reasonOf(err); code != codes.Unauthenticated || reason != "TALLY_KEY_REJECTED" {
+		t.Errorf("GetCurrentUser() = %v, want Unauthenticated TALLY_KEY_REJECTED", err)
+	}
+	if code, out, complaint := command(t, "probe", address); code != 0 {
+		t.Errorf("probe = %d, want 0: the process can answer\n%s%s", code, out, complaint)
+	}
+}
+
+// TestSubmit answers a form of a running sandbox and finds the answer through its API.
+func TestSubmit(t *testing.T) {
+	address := pretend(t)
+	code, out, complaint := command(t, "sandbox", "submit", "--url", address, "--form", "NewsLt")
+	if code != 0 || strings.TrimSpace(out) == "" {
+		t.Fatalf("sandbox submit = %d, %q, %q, want 0 and the submission", code, out, complaint)
+	}
+	if code, _, complaint := command(t, "sandbox", "submit", "--url", address, "--form", "nosuch"); code != exitFailure {
+		t.Errorf("sandbox submit to no form = %d, %q, want %d", code, complaint, exitFailure)
+	}
+}
