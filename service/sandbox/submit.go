@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,7 +40,11 @@ func (s *Sandbox) SubmitPartial(formID string, answers map[string]any) (submissi
 	return s.submit(formID, answers, false)
 }
 
-func (s *Sandbox) submit(formID string, answers map[string]any, completed bool) (string, error) {
+func (s *Sandbox) submit(formID string, given map[string]any, completed bool) (string, error) {
+	answers, err := asJSON(given)
+	if err != nil {
+		return "", refuse(http.StatusBadRequest, "answers cannot be written as JSON: %v", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.state.form(formID)
@@ -58,6 +64,23 @@ func (s *Sandbox) submit(formID string, answers map[string]any, completed bool) 
 		s.notify(f, sub)
 	}
 	return sub.id, nil
+}
+
+// asJSON gives Go callers the types that a request would have: []any for
+// []string, json.Number for int.
+func asJSON(answers map[string]any) (map[string]any, error) {
+	if len(answers) == 0 {
+		return nil, nil
+	}
+	source, err := json.Marshal(answers)
+	if err != nil {
+		return nil, err
+	}
+	value, err := decode(bytes.NewReader(source))
+	if err != nil {
+		return nil, err
+	}
+	return value.(map[string]any), nil
 }
 
 // acceptsAnswers: only a published, open form does. [behaviour submit-open-forms]
