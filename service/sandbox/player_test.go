@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -359,9 +360,10 @@ func TestDelay(t *testing.T) {
 				}
 				p := newPlayer(script, &Sandbox{})
 				defer p.stop()
-				seen, begin := false, time.Now()
+				var seen atomic.Bool
+				begin := time.Now()
 				inner := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-					seen = true
+					seen.Store(true)
 					w.Write([]byte("done"))
 				})
 				rec := httptest.NewRecorder()
@@ -372,8 +374,8 @@ func TestDelay(t *testing.T) {
 				}()
 				time.Sleep(time.Second)
 				synctest.Wait()
-				if seen != tc.wantSeen {
-					t.Errorf("processed within the delay = %v, want %v", seen, tc.wantSeen)
+				if got := seen.Load(); got != tc.wantSeen {
+					t.Errorf("processed within the delay = %v, want %v", got, tc.wantSeen)
 				}
 				if took := <-done; took != 2*time.Second || rec.Body.String() != "done" {
 					t.Errorf("took %v for %q, want 2s for done", took, rec.Body)
