@@ -63,16 +63,15 @@ type counters struct {
 
 func newCounters() *counters { return &counters{counts: map[string]map[string]int{}} }
 
-// add counts one finished request; status 0 means the connection was taken
-// over by a fault.
-func (n *counters) add(pattern string, status int) {
+// add counts under a route: "total" on arrival, the status when it is
+// answered, "cut" when a fault took over the connection.
+func (n *counters) add(pattern, what string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.counts[pattern] == nil {
 		n.counts[pattern] = map[string]int{}
 	}
-	n.counts[pattern]["total"]++
-	n.counts[pattern][strconv.Itoa(status)]++
+	n.counts[pattern][what]++
 }
 
 func (n *counters) routes() map[string]int {

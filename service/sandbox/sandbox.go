@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -65,9 +66,12 @@ func (s *Sandbox) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	start := time.Now()
 	pattern, inner := s.match(r)
-	status := &statusWriter{ResponseWriter: w}
+	s.tally.add(pattern, "total")
+	status := &statusWriter{ResponseWriter: w, note: func(status int) { s.tally.add(pattern, strconv.Itoa(status)) }}
 	s.player.play(status, r, pattern, inner)
-	s.tally.add(pattern, status.status)
+	if status.status == 0 {
+		s.tally.add(pattern, "cut")
+	}
 	s.opts.logger.Debug("request", "route", pattern, "status", status.status, "duration", time.Since(start))
 }
 
@@ -87,12 +91,15 @@ func (s *Sandbox) match(r *http.Request) (string, http.Handler) {
 type statusWriter struct {
 	http.ResponseWriter
 	status int
+	note   func(status int)
 }
 
-// WriteHeader notes the status and passes it on.
+// WriteHeader notes the status before it leaves: who has the answer must find
+// it counted.
 func (w *statusWriter) WriteHeader(status int) {
-	if status >= 200 {
+	if w.status == 0 {
 		w.status = status
+		w.note(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
