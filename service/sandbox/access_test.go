@@ -46,7 +46,8 @@ func TestEdge(t *testing.T) {
 		{"a script", "Python-urllib/3.13", 403},
 		{"none", "", 403},
 	} {
-		t.Run(tc.name, func(_ *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			a := b.with("User-Agent", tc.agent).do("GET /users/me").want(tc.want)
 			if tc.want == 403 {
 				a.wantBody("error code: 1010")
@@ -114,7 +115,8 @@ func TestVersion(t *testing.T) {
 		{"today's version", "2026-08-04", "/forms", "total", 12.0},
 		{"a version of tomorrow", "2031-01-01", "/workspaces", "limit", 50.0},
 	} {
-		t.Run(tc.name, func(_ *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			h := b
 			if tc.version != "" {
 				h = b.with("Tally-Version", tc.version)
@@ -225,7 +227,8 @@ func TestUnknownQuery(t *testing.T) {
 		{"another period", "GET /forms/Feedbk/analytics/visits?period=2d", "period", "any.only"},
 		{"timezone", "GET /users/me?timezone=%20", "timezone", "any.invalid"},
 	} {
-		t.Run(tc.name, func(_ *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			a := b.do(tc.call).want(400)
 			a.wantAt("errorType", "VALIDATION").wantAt("errors.#", 1)
 			a.wantAt("errors.0.field", tc.wantField).wantAt("errors.0.type", tc.wantType)
@@ -250,7 +253,7 @@ func TestRecordedEnvelopes(t *testing.T) {
 			`{"message":"\"blocks\" is required","errorType":"VALIDATION","errors":[{"message":"\"blocks\" is required","field":"blocks","type":"any.required"}]}`,
 		},
 	} {
-		t.Run(tc.name, func(_ *testing.T) { b.do(tc.call, tc.body).want(400).wantBody(tc.want) })
+		t.Run(tc.name, func(t *testing.T) { b.in(t).do(tc.call, tc.body).want(400).wantBody(tc.want) })
 	}
 }
 
@@ -273,7 +276,8 @@ func TestBodies(t *testing.T) {
 		{"empty name", "application/json", `{"name":""}`, 400},
 		{"not UTF-8", "application/json", "{\"name\":\"\xff\"}", 200},
 	} {
-		t.Run(tc.name, func(_ *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			b.with("Content-Type", tc.kind).do("PATCH /workspaces/wsShop", tc.body).want(tc.want)
 		})
 	}
@@ -291,7 +295,8 @@ func TestUnknownRoutes(t *testing.T) {
 		"GET /", "GET /me", "GET /v1/me", "GET /forms/Feedbk/responses", "PUT /forms/Feedbk", "GET /forms/", "GET //forms",
 		"GET /forms/../users/me", "POST /forms/Feedbk/respond", "POST /webhooks/whkCrm/events/x/retry", "GET /webhooks/whkCrm",
 	} {
-		t.Run(call, func(_ *testing.T) {
+		t.Run(call, func(t *testing.T) {
+			b := b.in(t)
 			b.do(call).want(404).wantBody(`{"message":"Route was not found"}`)
 		})
 	}

@@ -77,6 +77,7 @@ func TestBuckets(t *testing.T) {
 		want      float64
 	}{{"submissions", "totalSubmissions", 260}, {"visits", "totalVisits", 0}} {
 		t.Run(tc.path, func(t *testing.T) {
+			b := b.in(t)
 			days := b.do("GET /forms/Holidy/analytics/" + tc.path + "?period=all").want(200).at("data").(map[string]any)
 			sum := 0.0
 			for day, counts := range days {

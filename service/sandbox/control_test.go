@@ -30,7 +30,8 @@ func TestControlSubmitRefusals(t *testing.T) {
 		{"no JSON", "NewsLt", `{`, 400, "body is not JSON: unexpected EOF"},
 		{"an array", "NewsLt", `[]`, 400, "body must be a JSON object"},
 	} {
-		t.Run(tc.name, func(_ *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			b.do("POST /_sandbox/forms/"+tc.form+"/submissions", tc.body).want(tc.want).wantAt("message", tc.wantMessage)
 		})
 	}
@@ -52,6 +53,7 @@ func TestControlPlan(t *testing.T) {
 		{"no JSON", `x`, 400, "body is not JSON"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			if a := b.do("PUT /_sandbox/plan", tc.body).want(tc.want); !strings.Contains(a.body, tc.wantText) {
 				t.Errorf("body = %s, want %s", a.body, tc.wantText)
 			}

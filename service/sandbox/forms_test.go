@@ -42,7 +42,8 @@ func TestListForms(t *testing.T) {
 		{"unknown workspace", "?workspaceIds=nobody", 0, nil, false, 0},
 		{"exactly full", "?limit=12", 12, "Untitl", false, 12},
 	} {
-		t.Run(tc.name, func(_ *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			a := b.do("GET /forms" + tc.query).want(200)
 			a.wantAt("items.#", tc.wantItems).wantAt("hasMore", tc.wantMore).wantAt("total", tc.wantTotal)
 			if tc.wantFirst != nil {
@@ -109,7 +110,8 @@ func TestGetForm(t *testing.T) {
 		{"another organization's", "Choirs", 403, `{"message":"You do not have access to this resource"}`},
 		{"in the trash", "OldOne", 404, `{"message":"Form was not found"}`},
 	} {
-		t.Run(tc.name, func(_ *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			a := b.do("GET /forms/" + tc.form).want(tc.want)
 			if tc.wantBody != "" {
 				a.wantBody(tc.wantBody)
@@ -131,7 +133,8 @@ func TestForeignFormIsForbiddenEverywhere(t *testing.T) {
 		"GET /workspaces/wsElse", "PATCH /workspaces/wsElse", "DELETE /workspaces/wsElse",
 		"GET /workspaces/wsElse/folders", "GET /organizations/orgElt/users", "GET /organizations/orgElt/invites",
 	} {
-		t.Run(call, func(_ *testing.T) {
+		t.Run(call, func(t *testing.T) {
+			b := b.in(t)
 			b.do(call, `{"name":"x"}`).want(403).wantAt("message", "You do not have access to this resource")
 		})
 	}
@@ -230,6 +233,7 @@ func TestCreateFormBody(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			a := b.do("POST /forms", tc.body).want(tc.want)
 			if !strings.Contains(a.body, strings.ReplaceAll(tc.wantText, `"status`, `\"status`)) && !strings.Contains(a.body, tc.wantText) {
 				t.Errorf("POST /forms %s = %s, want it to hold %s", tc.body, a.body, tc.wantText)
@@ -263,7 +267,8 @@ func TestUpdateForm(t *testing.T) {
 		{"blocks are replaced, the name stays as set", `{"blocks":` + oneBlock("DIVIDER", "{}") + `}`, "Coffee", "DRAFT", 1},
 		{"no blocks", `{"blocks":[]}`, "Coffee", "DRAFT", 0},
 	} {
-		t.Run(tc.name, func(_ *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			a := b.do("PATCH /forms/"+id, tc.body).want(200)
 			a.wantAt("name", tc.wantName).wantAt("status", tc.wantStatus).wantAt("updatedAt", "2026-09-01T12:01:00.000Z")
 			a.wantAt("createdAt", "2026-09-01T12:00:00.000Z").wantAt("blocks", nil)

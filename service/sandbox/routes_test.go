@@ -61,6 +61,7 @@ func TestEveryRoute(t *testing.T) {
 	b.s.tally.reset()
 	for _, r := range everyRoute {
 		t.Run(r.pattern, func(t *testing.T) {
+			b := b.in(t)
 			a := b.do(ids.Replace(r.call), r.body).want(r.want)
 			kind := a.header.Get("Content-Type")
 			if a.body != "" && kind != "application/json; charset=utf-8" || a.body == "" && kind != "" {
@@ -89,7 +90,8 @@ func TestEveryRouteIsCalled(t *testing.T) {
 func TestEveryRouteNeedsAKey(t *testing.T) {
 	b := start(t).as("tly-nobody")
 	for _, r := range everyRoute {
-		t.Run(r.pattern, func(_ *testing.T) {
+		t.Run(r.pattern, func(t *testing.T) {
+			b := b.in(t)
 			b.do(strings.NewReplacer("{", "", "}", "").Replace(r.call), r.body).want(401).wantBody("Unauthorized")
 		})
 	}
@@ -99,6 +101,7 @@ func TestEveryRouteRefusesUnknownQuery(t *testing.T) {
 	b := start(t, WithRate(0))
 	for _, r := range everyRoute {
 		t.Run(r.pattern, func(t *testing.T) {
+			b := b.in(t)
 			path, _, _ := strings.Cut(r.call, "?")
 			a := b.do(strings.NewReplacer("{", "", "}", "").Replace(path)+"?period=all&colour=red", r.body).want(400)
 			if got := a.at("errors.0.type"); got != "object.unknown" {

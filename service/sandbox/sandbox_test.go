@@ -34,6 +34,14 @@ func start(t *testing.T, opts ...Option) *bench {
 	return &bench{t: t, s: s, url: server.URL, key: "tly-sandbox", header: http.Header{}}
 }
 
+// in reports to the subtest.
+func (b *bench) in(t *testing.T) *bench {
+	t.Helper()
+	other := *b
+	other.t = t
+	return &other
+}
+
 func (b *bench) as(key string) *bench {
 	other := *b
 	other.key = key
@@ -163,7 +171,8 @@ func TestBearer(t *testing.T) {
 		{"no header", "", 401},
 		{"another scheme", "Basic tly-sandbox", 401},
 	} {
-		t.Run(tc.name, func(_ *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			a := b.with("Authorization", tc.header).do("GET /users/me").want(tc.want)
 			if tc.want == 401 {
 				a.wantBody("Unauthorized")

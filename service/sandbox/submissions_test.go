@@ -48,7 +48,8 @@ func TestListSubmissions(t *testing.T) {
 		{"partial", "filter=partial&limit=500", 150, false},
 		{"all by name", "filter=all&limit=500", 500, true},
 	} {
-		t.Run(tc.name, func(_ *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			a := b.do("GET /forms/Feedbk/submissions?" + tc.query).want(200)
 			a.wantAt("submissions.#", tc.wantItems).wantAt("hasMore", tc.wantMore).wantAt("questions.#", 9)
 			a.wantAt("totalNumberOfSubmissionsPerFilter.all", 1200.0)
@@ -100,6 +101,7 @@ func TestAfterID(t *testing.T) {
 		{"of another form", "Feedbk", "", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			got := b.idsOf("/forms/Wrkshp/submissions?" + tc.more + "afterId=" + tc.after + "&")
 			if !slices.Equal(got, tc.want) {
 				t.Errorf("afterId=%s = %v, want %v", tc.after, got, tc.want)
@@ -129,7 +131,8 @@ func TestDates(t *testing.T) {
 		{"with an offset", "startDate=2026-08-28T20:00:00%2B02:00", 0},
 		{"without a zone", "endDate=2020-01-01T00:00:00", 0},
 	} {
-		t.Run(tc.name, func(_ *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			b.do("GET /forms/Repair/submissions?limit=500&"+tc.query).want(200).wantAt("submissions.#", tc.want)
 		})
 	}

@@ -11,6 +11,7 @@ func TestSubmitInvented(t *testing.T) {
 	b := start(t)
 	for _, form := range []string{"Feedbk", "NewsLt", "Contct", "Wrkshp", "QuizMe", "Whsale", "JobApp", "Holidy", "Repair"} {
 		t.Run(form, func(t *testing.T) {
+			b := b.in(t)
 			before := b.do("GET /forms/" + form + "/submissions?limit=1").want(200)
 			id, err := b.s.Submit(form, nil)
 			if err != nil {
@@ -113,6 +114,7 @@ func TestSubmitRefusals(t *testing.T) {
 		{"a matrix row", "Feedbk", map[string]any{"Where did you visit us?": "x", "How did your drink taste?": 1, "How likely are you to recommend us?": 1, "How satisfied were you with these?": map[string]any{"Noise": "Fine"}}, 400, `answer to "How satisfied were you with these?": "Noise" is not one of the options Waiting time, Warm welcome, Cleanliness`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			_, err := b.s.Submit(tc.form, tc.answers)
 			refused := new(SubmitError)
 			if !errors.As(err, &refused) || refused.Status != tc.wantStatus || err.Error() != tc.wantMessage {

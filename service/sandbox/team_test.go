@@ -101,7 +101,8 @@ func TestInviteBodies(t *testing.T) {
 		{"unknown workspace", `{"workspaceIds":["nobody"],"emails":"a@example.com"}`, 404, nil},
 		{"foreign workspace", `{"workspaceIds":["wsElse"],"emails":"a@example.com"}`, 403, nil},
 	} {
-		t.Run(tc.name, func(_ *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			a := b.do("POST /organizations/orgSal/invites", tc.body).want(tc.want)
 			if tc.wantType != nil {
 				a.wantAt("errors.0.type", tc.wantType)

@@ -68,7 +68,8 @@ func TestWebhookBodies(t *testing.T) {
 		{"header without value", `{` + good + `,"isEnabled":true,"httpHeaders":[{"name":"A"}]}`, 400, 400, "any.required"},
 		{"unknown key", `{` + good + `,"name":"x"}`, 400, 400, ""},
 	} {
-		t.Run(tc.name, func(_ *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
 			for call, want := range map[string]int{"POST /webhooks": tc.wantCreate, "PATCH /webhooks/whkOff": tc.wantUpdate} {
 				a := b.do(call, tc.body).want(want)
 				if want == 400 && tc.wantType != "" {
@@ -85,7 +86,8 @@ func TestWebhookFormMustBeMine(t *testing.T) {
 		form string
 		want int
 	}{{"Choirs", 403}, {"nobody", 404}, {"OldOne", 404}} {
-		t.Run(tc.form, func(_ *testing.T) {
+		t.Run(tc.form, func(t *testing.T) {
+			b := b.in(t)
 			body := `{"formId":"` + tc.form + `","url":"https://example.com","eventTypes":["FORM_RESPONSE"]`
 			b.do("POST /webhooks", body+`}`).want(tc.want)
 			b.do("PATCH /webhooks/whkCrm", body+`,"isEnabled":true}`).want(tc.want)
@@ -119,7 +121,7 @@ func TestWebhookAccess(t *testing.T) {
 		{"retry of unknown", "POST /webhooks/nobody/events/x", "", 404},
 		{"retry of unknown event", "POST /webhooks/whkCrm/events/nobody", "", 404},
 	} {
-		t.Run(tc.name, func(_ *testing.T) { b.do(tc.call, tc.body).want(tc.want) })
+		t.Run(tc.name, func(t *testing.T) { b.in(t).do(tc.call, tc.body).want(tc.want) })
 	}
 	for _, key := range []string{"tly-sandbox-member", "tly-sandbox-other"} {
 		other := b.as(key)
