@@ -77,6 +77,9 @@ func (s *Sandbox) seed() (*state, error) {
 		return nil, fmt.Errorf("read seed %s: %w", name, err)
 	}
 	st := &state{salt: uint64(s.opts.clock().UnixNano()), keys: map[string]*apiKey{}}
+	if len(file.Organizations) == 0 {
+		return nil, fmt.Errorf("read seed %s: it has no organizations", name)
+	}
 	for i, org := range file.Organizations {
 		if err := st.plant(org); err != nil {
 			return nil, fmt.Errorf("read seed %s: organization %q: %w", name, org.ID, err)
@@ -114,7 +117,9 @@ func (st *state) plant(org seedOrganization) error {
 		})
 	}
 	for _, w := range org.Workspaces {
-		st.plantWorkspace(org.ID, owner, w)
+		if err := st.plantWorkspace(org.ID, owner, w); err != nil {
+			return fmt.Errorf("workspace %q: %w", w.ID, err)
+		}
 	}
 	for _, f := range org.Forms {
 		if err := st.plantForm(org.ID, f); err != nil {
@@ -139,7 +144,12 @@ func (st *state) plantUser(orgID string, u seedUser) {
 	}
 }
 
-func (st *state) plantWorkspace(orgID, owner string, w seedWorkspace) {
+func (st *state) plantWorkspace(orgID, owner string, w seedWorkspace) error {
+	for _, id := range w.Members {
+		if st.user(id) == nil {
+			return fmt.Errorf("member %q is not in the seed", id)
+		}
+	}
 	planted := &workspace{
 		id: w.ID, name: w.Name, organizationID: orgID, creatorID: owner, members: w.Members,
 		createdAt: w.CreatedAt, updatedAt: w.CreatedAt,
@@ -151,4 +161,5 @@ func (st *state) plantWorkspace(orgID, owner string, w seedWorkspace) {
 		})
 	}
 	st.workspaces = append(st.workspaces, planted)
+	return nil
 }

@@ -28,7 +28,8 @@ func refuse(status int, format string, args ...any) error {
 
 // Submit answers a form as a respondent would and sends its webhooks. Answers
 // go by question title or id; without any the sandbox invents believable
-// ones. Choices are given by label or option id, a matrix as row to column.
+// ones. Choices are given by label or option id, a matrix as row to column;
+// files, signatures and payments cannot be given and are invented.
 // The error is a *SubmitError.
 func (s *Sandbox) Submit(formID string, answers map[string]any) (submissionID string, err error) {
 	return s.submit(formID, answers, true)
@@ -118,16 +119,14 @@ func (s *Sandbox) notify(f *form, sub *submission) {
 }
 
 // fill invents all answers when none are given, else reads those given and
-// lets hidden and calculated fields follow by themselves.
+// invents what a respondent does not type.
 func (sub *submission) fill(f *form, given map[string]any) error {
-	plan := &answerPlan{questions: f.questions}
-	invented := plan.generate(f.id, sub)
 	if len(given) == 0 {
-		sub.answers = invented
+		sub.answers = (&answerPlan{questions: f.questions}).generate(f.id, sub)
 		return nil
 	}
-	used := map[string]bool{}
-	for _, q := range f.questions {
+	maker, used := newMaker(sub.seed, f.id, sub.at), map[string]bool{}
+	for i, q := range f.questions {
 		v, name, found := q.find(given)
 		switch {
 		case found:
@@ -137,10 +136,9 @@ func (sub *submission) fill(f *form, given map[string]any) error {
 			}
 			used[name] = true
 			sub.answers = append(sub.answers, answer{q, value})
-		case q.kind == "HIDDEN_FIELDS" || q.kind == "CALCULATED_FIELDS":
-			i := slices.IndexFunc(invented, func(a answer) bool { return a.question == q })
-			sub.answers = append(sub.answers, invented[i])
-		case q.required && sub.completed:
+		case q.followsByItself(sub.completed):
+			sub.answers = append(sub.answers, answer{q, maker.make(i, q)})
+		case q.required && sub.completed && q.kind != "CAPTCHA":
 			return refuse(http.StatusBadRequest, "question %q is required", q.words())
 		}
 	}
@@ -150,6 +148,18 @@ func (sub *submission) fill(f *form, given map[string]any) error {
 		}
 	}
 	return nil
+}
+
+// followsByItself: hidden and calculated fields always do, files, signatures
+// and payments where the form insists on them.
+func (q *question) followsByItself(completed bool) bool {
+	switch q.kind {
+	case "HIDDEN_FIELDS", "CALCULATED_FIELDS":
+		return true
+	case "FILE_UPLOAD", "SIGNATURE", "PAYMENT":
+		return q.required && completed
+	}
+	return false
 }
 
 func (q *question) find(given map[string]any) (v any, name string, found bool) {
@@ -173,7 +183,7 @@ func (q *question) read(v any) (any, error) {
 	case "HIDDEN_FIELDS", "CALCULATED_FIELDS":
 		return q.readNamed(v)
 	case "FILE_UPLOAD", "SIGNATURE", "PAYMENT", "CAPTCHA":
-		return nil, errors.New("can only be invented: give no answers at all")
+		return nil, errors.New("can only be invented: leave it out")
 	}
 	if s, ok := v.(string); ok && s != "" {
 		return s, nil
