@@ -121,7 +121,7 @@ func converted(r rule) rule {
 	return func(path string, v any) *violation {
 		s, _ := v.(string)
 		n, err := strconv.ParseFloat(s, 64)
-		if err != nil {
+		if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
 			return r(path, v)
 		}
 		return r(path, n)
