@@ -111,12 +111,9 @@ func (w *world) start(t testing.TB, client *tally.Client, change func(*service.C
 	if change != nil {
 		change(&config)
 	}
-	w.server, err = service.NewServer(config, func(to grpc.ServiceRegistrar) {
+	w.server = service.NewServer(config, func(to grpc.ServiceRegistrar) {
 		service.Register(to, client, service.HandlerConfig{})
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -332,12 +329,9 @@ func TestPanicIsContained(t *testing.T) {
 		t.Fatal(err)
 	}
 	config.Log = slog.New(slog.NewJSONHandler(w.log, nil))
-	w.server, err = service.NewServer(config, func(to grpc.ServiceRegistrar) {
+	w.server = service.NewServer(config, func(to grpc.ServiceRegistrar) {
 		service.Register(to, panicking{}, service.HandlerConfig{})
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -69,8 +68,8 @@ type Server struct {
 	ready bool
 }
 
-// NewServer returns a server with the services that register registers. It returns the error of reflection.
-func NewServer(config Config, register func(grpc.ServiceRegistrar)) (*Server, error) {
+// NewServer returns a server with the services that register registers.
+func NewServer(config Config, register func(grpc.ServiceRegistrar)) *Server {
 	s := &Server{config: config, health: health.NewServer()}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
@@ -92,13 +91,10 @@ func NewServer(config Config, register func(grpc.ServiceRegistrar)) (*Server, er
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	s.setAll(healthpb.HealthCheckResponse_NOT_SERVING)
 	s.SetTally(true)
-	if !config.Reflection {
-		return s, nil
+	if config.Reflection {
+		RegisterReflection(s.grpc)
 	}
-	if err := RegisterReflection(s.grpc); err != nil {
-		return nil, fmt.Errorf("register reflection: %w", err)
-	}
-	return s, nil
+	return s
 }
 
 // Serve answers calls on listener until Shutdown. It returns the error of the listener.

@@ -160,10 +160,10 @@ func (s serveCmd) server(up *upstream, log *slog.Logger) (*service.Server, error
 	}
 	config.DefaultDeadline, config.Log = s.DefaultDeadline, log
 	config.Reflection = s.Reflection == "on" || (s.Reflection == "auto" && (s.Sandbox || service.IsLocal(s.Listen)))
-	up.server, err = service.NewServer(config, func(to grpc.ServiceRegistrar) {
+	up.server = service.NewServer(config, func(to grpc.ServiceRegistrar) {
 		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox})
 	})
-	return up.server, err
+	return up.server, nil
 }
 
 // announce prints the address in use and, with the sandbox, a line to try it.
