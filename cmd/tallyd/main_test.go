@@ -202,13 +202,19 @@ func TestBurst(t *testing.T) {
 	}
 }
 
-// TestBadKey serves with a key that Tally refuses: the call says so, and the process stays up.
-func TestBadKey(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(file, []byte("tly-dead\n"), 0o600); err != nil {
+// keyFile writes a key as an operator does.
+func keyFile(t *testing.T, key string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(path, []byte(key+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address := startTallyd(t, "--tally-url", pretend(t), "--key-file", file)
+	return path
+}
+
+// TestBadKey serves with a key that Tally refuses: the call says so, and the process stays up.
+func TestBadKey(t *testing.T) {
+	address := startTallyd(t, "--tally-url", pretend(t), "--key-file", keyFile(t, "tly-dead"))
 	users := tallydv1.NewUserServiceClient(connect(t, address))
 	_, err := users.GetCurrentUser(t.Context(), &tallydv1.GetCurrentUserRequest{})
 	if code, reason := reasonOf(err); code != codes.Unauthenticated || reason != "TALLY_KEY_REJECTED" {

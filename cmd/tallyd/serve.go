@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
@@ -62,6 +61,7 @@ func (s serveCmd) Run(ctx context.Context, c console) error {
 		if err != nil {
 			return usageError{errors.Join(err, listener.Close())}
 		}
+		log.Info("admin port open", slog.String("address", admin.Addr().String()))
 		group.Go(func() error { return service.ServeAdmin(ctx, admin, service.AdminHandler(server.Ready, up.metrics)) })
 	}
 	group.Go(func() error { return up.keeper.Run(ctx) })
@@ -116,7 +116,9 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 	check := func(ctx context.Context, key apikey.Key) (apikey.Identity, error) {
 		return service.CheckKey(ctx, up.client, key)
 	}
+	rejected := keyGauge(up.metrics)
 	notify := func(state apikey.State) {
+		rejected(state.Rejected)
 		if up.server != nil {
 			up.server.SetTally(!state.Rejected)
 		}
@@ -175,25 +177,5 @@ func (s serveCmd) announce(c console, at net.Addr) {
 	_, _ = fmt.Fprintf(c.out, "tallyd is ready at %s\n", address)
 	if s.Sandbox {
 		_, _ = fmt.Fprintf(c.out, "try: grpcurl -plaintext %s tallyd.v1.FormService/ListForms\n", address)
-	}
-}
-
-func newRegistry() *prometheus.Registry {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
-	return registry
-}
-
-// countDrift counts by kind alone, since the paths come from Tally and have no end; each path is logged once, up to a bound.
-func countDrift(registry *prometheus.Registry, log *slog.Logger) func(path, kind string) {
-	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "tallyd_drift_total", Help: "Values in Tally's answers that the contract does not know, by kind.",
-	}, []string{"kind"})
-	registry.MustRegister(counter)
-	once := newOnceLog(log)
-	return func(path, kind string) {
-		counter.WithLabelValues(kind).Inc()
-		once.note(path, kind)
 	}
 }

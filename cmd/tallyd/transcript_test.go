@@ -104,6 +104,13 @@ func buildGrpcurl(t *testing.T) string {
 // startTallyd runs `tallyd serve` in this process and returns the address that it announces.
 func startTallyd(t *testing.T, args ...string) string {
 	t.Helper()
+	address, _ := startLogged(t, args...)
+	return address
+}
+
+// startLogged also returns what the process logs.
+func startLogged(t *testing.T, args ...string) (string, *lockedBuffer) {
+	t.Helper()
 	t.Setenv(keyVariable, "")
 	ctx, cancel := context.WithCancel(context.Background())
 	out, in := io.Pipe()
@@ -121,7 +128,7 @@ func startTallyd(t *testing.T, args ...string) string {
 			t.Errorf("serve = %d, want 0\n%s", code, log)
 		}
 	})
-	return address
+	return address, log
 }
 
 // announced reads the line with the address and goes on reading, so that nothing blocks.

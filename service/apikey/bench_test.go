@@ -51,12 +51,16 @@ func (p *place) swap(key Key, err error) {
 	changed()
 }
 
+// callerKey marks the context of a caller.
+type callerKey struct{}
+
 // upstream stands for Tally: it knows which keys live and counts what each key cost.
 type upstream struct {
 	mu     sync.Mutex
 	orgs   map[string]string // alias of a live key -> organization
 	down   error
 	asked  []string // alias of each check
+	behalf []any    // the caller whose values each check had
 	times  []time.Time
 	delay  time.Duration
 	hanged bool
@@ -66,6 +70,7 @@ func (u *upstream) check(ctx context.Context, key Key) (Identity, error) {
 	u.mu.Lock()
 	u.asked = append(u.asked, key.Alias())
 	u.times = append(u.times, time.Now())
+	u.behalf = append(u.behalf, ctx.Value(callerKey{}))
 	delay, hanged := u.delay, u.hanged
 	u.mu.Unlock()
 	if hanged {

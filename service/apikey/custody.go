@@ -72,7 +72,7 @@ func (c *custody) run(ctx context.Context, changed <-chan struct{}) {
 func (c *custody) answer(ctx context.Context, asked request) {
 	got, ok := c.now.Load().judge(asked.used, time.Now())
 	if !ok {
-		c.settle(ctx)
+		c.settleFor(ctx, asked.from)
 		// A timer that runs for another key stays, or calls that keep asking would put it off for ever.
 		if c.dead || c.next.IsZero() || !c.unsettled() {
 			c.arm()
@@ -80,6 +80,14 @@ func (c *custody) answer(ctx context.Context, asked request) {
 		got, _ = c.now.Load().judge(asked.used, time.Now())
 	}
 	asked.reply <- got
+}
+
+// settleFor settles with the values of the call that asks. Its end is Run's alone.
+func (c *custody) settleFor(ctx, from context.Context) {
+	within, cancel := context.WithCancel(context.WithoutCancel(from))
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	c.settle(within)
 }
 
 // review is what the timer is for: another key comes first, since it may end the trouble with the old one, and one

@@ -115,6 +115,7 @@ func (k *Keeper) watch(ctx context.Context, changed chan<- struct{}) {
 
 // request asks the goroutine of Run what a 401 to a request with the key used meant.
 type request struct {
+	from  context.Context //nolint:containedctx // it travels to the check, which runs on another goroutine
 	used  Key
 	reply chan<- answer
 }
@@ -136,7 +137,7 @@ func (k *Keeper) Confirm(ctx context.Context, used Key) (Verdict, error) {
 	}
 	reply := make(chan answer, 1)
 	select {
-	case k.requests <- request{used: used, reply: reply}:
+	case k.requests <- request{from: ctx, used: used, reply: reply}:
 	case <-ctx.Done():
 		return VerdictUnknown, context.Cause(ctx)
 	case <-k.stopped:

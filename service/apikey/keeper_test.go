@@ -180,6 +180,21 @@ func TestConfirmOutlivesItsCaller(t *testing.T) {
 	})
 }
 
+// The request that a check costs must be counted as, and traced to, the call that caused it.
+func TestCheckHasTheValuesOfItsCaller(t *testing.T) {
+	u := tallyWith(keyA, "org")
+	inBubble(t, u, func(b *bench) {
+		time.Sleep(time.Hour)
+		ctx := context.WithValue(b.t.Context(), callerKey{}, "caller")
+		if got, err := b.Confirm(ctx, keyA); got != VerdictGood || err != nil {
+			t.Errorf("Confirm() = %v, %v, want %v", got, err, VerdictGood)
+		}
+	})
+	if diff := cmp.Diff([]any{nil, "caller"}, u.behalf); diff != "" {
+		t.Errorf("checks were made on behalf of (-want +got):\n%s", diff)
+	}
+}
+
 func TestHangingCheckIsCutOff(t *testing.T) {
 	u := tallyWith(keyA, "org")
 	u.hanged = true

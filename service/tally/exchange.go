@@ -143,6 +143,7 @@ func (x *exchange) judgeKey(ctx context.Context, failure *Error, key apikey.Key)
 	case apikey.VerdictSuperseded:
 		failure.Kind, failure.superseded = KindKeyRejected, true
 	default:
+		// Dead, or it could not be checked: then a 401 means what it says, with no word of a latch.
 		failure.Kind = KindKeyRejected
 		failure.setRejected(err)
 	}

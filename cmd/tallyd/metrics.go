@@ -1,0 +1,67 @@
+package main
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+func newRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	return registry
+}
+
+// keyGauge returns how to say whether Tally refuses the key: the one thing of which somebody must be woken.
+func keyGauge(registry *prometheus.Registry) func(rejected bool) {
+	gauge := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tallyd_key_rejected", Help: "1 while Tally refuses the key, so that calls fail without being sent; else 0.",
+	})
+	registry.MustRegister(gauge)
+	return func(rejected bool) {
+		gauge.Set(0)
+		if rejected {
+			gauge.Set(1)
+		}
+	}
+}
+
+// countDrift counts by kind alone, since the paths come from Tally and have no end; each path is logged once, up to a bound.
+func countDrift(registry *prometheus.Registry, log *slog.Logger) func(path, kind string) {
+	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tallyd_drift_total", Help: "Values in Tally's answers that the contract does not know, by kind.",
+	}, []string{"kind"})
+	registry.MustRegister(counter)
+	once := newOnceLog(log)
+	return func(path, kind string) {
+		counter.WithLabelValues(kind).Inc()
+		once.note(path, kind)
+	}
+}
+
+// maxDriftPaths bounds the memory and the log of what Tally may invent.
+const maxDriftPaths = 1000
+
+// onceLog logs each path of a drift once.
+type onceLog struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func newOnceLog(log *slog.Logger) *onceLog { return &onceLog{log: log, seen: map[string]bool{}} }
+
+func (o *onceLog) note(path, kind string) {
+	o.mu.Lock()
+	known := o.seen[kind+path] || len(o.seen) >= maxDriftPaths
+	if !known {
+		o.seen[kind+path] = true
+	}
+	o.mu.Unlock()
+	if !known {
+		o.log.Info("tally's answer holds what the contract does not know", slog.String("path", path), slog.String("kind", kind))
+	}
+}
