@@ -1,7 +1,6 @@
 package service
 
 import (
-	"encoding/json"
 	"math"
 	"strconv"
 	"strings"
@@ -45,16 +44,17 @@ var answerKinds = map[string]answerKind{
 }
 
 // typeAnswers gives each response its typed answer, by the questions of the same page. answer_json stays for the full view, and for
-// what has no typed form, which unknown is told of.
+// what its typed form does not say whole; what has no typed form unknown is told of.
 func typeAnswers(questions []*tallydv1.Question, submissions []*tallydv1.Submission, view tallydv1.SubmissionView, unknown func(kind string)) {
 	byID := make(map[string]*tallydv1.Question, len(questions))
 	for _, q := range questions {
 		byID[q.GetId()] = q
 	}
+	parser := newAnswerParser()
 	for _, submission := range submissions {
 		for _, response := range submission.GetResponses() {
-			typed := typeAnswer(response, byID[response.GetQuestionId()], unknown)
-			if typed && view != tallydv1.SubmissionView_SUBMISSION_VIEW_FULL {
+			whole := typeAnswer(parser, response, byID[response.GetQuestionId()], unknown)
+			if whole && view != tallydv1.SubmissionView_SUBMISSION_VIEW_FULL {
 				response.AnswerJson = ""
 			}
 		}
@@ -62,7 +62,7 @@ func typeAnswers(questions []*tallydv1.Question, submissions []*tallydv1.Submiss
 }
 
 // typeAnswer reports whether the response has a typed answer that says all that answer_json does.
-func typeAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, unknown func(string)) bool {
+func typeAnswer(parser *answerParser, r *tallydv1.QuestionResponse, q *tallydv1.Question, unknown func(string)) bool {
 	if q == nil {
 		unknown("QUESTION_MISSING")
 		return false
@@ -76,30 +76,13 @@ func typeAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, unknown func
 		unknown(q.GetType())
 		return false
 	}
-	value, ok := parseAnswer(r.GetAnswerJson())
-	if !ok || !kind(r, q, value) {
+	value, err := parser.parse(r.GetAnswerJson())
+	if err != nil || !kind(r, q, value) {
 		r.Answer = nil
 		unknown(q.GetType() + ":" + jsonKind(r.GetAnswerJson()))
 		return false
 	}
-	return true
-}
-
-// parseAnswer parses JSON with numbers as text, so that none is rounded unnoticed. Plain text, the commonest answer, skips the parser.
-func parseAnswer(text string) (any, bool) {
-	if len(text) > 1 && text[0] == '"' && !strings.ContainsRune(text, '\\') {
-		return text[1 : len(text)-1], true
-	}
-	if text[0] == '-' || (text[0] >= '0' && text[0] <= '9') {
-		return json.Number(text), true
-	}
-	decoder := json.NewDecoder(strings.NewReader(text))
-	decoder.UseNumber()
-	var value any
-	if decoder.Decode(&value) != nil {
-		return nil, false
-	}
-	return value, true
+	return !parser.repaired
 }
 
 func jsonKind(text string) string {
@@ -133,8 +116,8 @@ func numberAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any)
 func number(value any) (float64, bool) {
 	var text string
 	switch v := value.(type) {
-	case json.Number:
-		text = v.String()
+	case jsonNumber:
+		text = string(v)
 	case string:
 		text = v
 	default:

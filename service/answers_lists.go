@@ -1,7 +1,6 @@
 package service
 
 import (
-	"encoding/json"
 	"math"
 	"regexp"
 	"slices"
@@ -38,14 +37,14 @@ func choicesOf(value any) ([]*tallydv1.Choice, bool) {
 	choices := make([]*tallydv1.Choice, 0, len(elements))
 	for _, element := range elements {
 		text, ok := element.(string)
-		if n, isNumber := element.(json.Number); isNumber {
-			text, ok = n.String(), true
+		if n, isNumber := element.(jsonNumber); isNumber {
+			text, ok = string(n), true
 		}
 		if !ok {
 			return nil, false
 		}
 		choice := &tallydv1.Choice{Label: text}
-		if optionID.MatchString(text) {
+		if len(text) == len("00000000-0000-0000-0000-000000000000") && optionID.MatchString(text) {
 			choice = &tallydv1.Choice{OptionId: text}
 		}
 		choices = append(choices, choice)
@@ -197,8 +196,8 @@ func hiddenAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any)
 	r.Answer = &tallydv1.QuestionResponse_HiddenFields{HiddenFields: &tallydv1.HiddenFields{Values: values}}
 	return named(q, value, func(name string, value any) bool {
 		text, ok := value.(string)
-		if n, isNumber := value.(json.Number); isNumber {
-			text, ok = n.String(), true
+		if n, isNumber := value.(jsonNumber); isNumber {
+			text, ok = string(n), true
 		}
 		values[name] = text
 		return ok && name != ""

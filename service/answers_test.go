@@ -29,10 +29,12 @@ func TestTypeAnswers(t *testing.T) {
 		name, kind, json string
 		fields           []*tallydv1.QuestionField
 		want             *tallydv1.QuestionResponse
+		wantJSON         bool // answer_json is kept beside the typed answer in any view
 		wantUnknown      string
 	}{
 		{name: "text", kind: "INPUT_TEXT", json: `"Hello "`, want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Text{Text: "Hello "}}},
 		{name: "text with escapes", kind: "TEXTAREA", json: `"a\nb\u00e9"`, want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Text{Text: "a\nbé"}}},
+		{name: "half an emoji", kind: "INPUT_TEXT", json: `"a\ud83d"`, wantJSON: true, want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Text{Text: "a\uFFFD"}}},
 		{name: "number for text", kind: "INPUT_TEXT", json: `5`, wantUnknown: "INPUT_TEXT:number"},
 		{name: "number", kind: "INPUT_NUMBER", json: `-1.5`, want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Number{Number: -1.5}}},
 		{name: "number as text", kind: "RATING", json: `"4"`, want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Number{Number: 4}}},
@@ -47,6 +49,7 @@ func TestTypeAnswers(t *testing.T) {
 		{name: "id", kind: "DROPDOWN", json: `["` + optionUUID + `"]`, want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Choices{Choices: &tallydv1.Choices{Choices: []*tallydv1.Choice{{OptionId: optionUUID}}}}}},
 		{name: "bare choice", kind: "MULTIPLE_CHOICE", json: `"A"`, want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Choices{Choices: labels("A")}}},
 		{name: "ticked", kind: "CHECKBOXES", json: `true`, want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Boolean{Boolean: true}}},
+		{name: "key that appears twice", kind: "MATRIX", json: `{"a":["x"],"a":["y"]}`, wantUnknown: "MATRIX:object"},
 		{name: "objects for choices", kind: "MULTI_SELECT", json: `[{}]`, wantUnknown: "MULTI_SELECT:list"},
 		{name: "ranking", kind: "RANKING", json: `["B","A"]`, want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Ranking{Ranking: labels("B", "A")}}},
 		{
@@ -104,7 +107,7 @@ func TestTypeAnswers(t *testing.T) {
 				submissions := []*tallydv1.Submission{{Responses: []*tallydv1.QuestionResponse{response}}}
 				typeAnswers(questions, submissions, view, func(kind string) { unknown = kind })
 				want := &tallydv1.QuestionResponse{QuestionId: "q1", QuestionType: test.kind, Answer: test.want.GetAnswer()}
-				if test.want == nil || view == tallydv1.SubmissionView_SUBMISSION_VIEW_FULL {
+				if test.want == nil || test.wantJSON || view == tallydv1.SubmissionView_SUBMISSION_VIEW_FULL {
 					want.AnswerJson = test.json
 				}
 				if diff := cmp.Diff(want, response, protocmp.Transform()); diff != "" {
