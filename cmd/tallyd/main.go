@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -60,7 +61,7 @@ func run(ctx context.Context, args []string, c console) int {
 		kong.Vars{"tally_version": tallyVersion},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(c),
-		kong.UsageOnError(),
+		kong.ValueFormatter(describe),
 	)
 	if err != nil {
 		return complain(c, exitFailure, err)
@@ -81,6 +82,21 @@ func run(ctx context.Context, args []string, c console) int {
 		return complain(c, exitFailure, err)
 	}
 	return 0
+}
+
+// describe explains a flag with its default and its environment variable, which kong leaves out where a placeholder says more.
+func describe(v *kong.Value) string {
+	var notes []string
+	if v.HasDefault && v.Default != "" {
+		notes = append(notes, "default "+v.Default)
+	}
+	for _, name := range v.Tag.Envs {
+		notes = append(notes, "$"+name)
+	}
+	if len(notes) == 0 {
+		return v.Help
+	}
+	return strings.TrimSuffix(v.Help, ".") + " (" + strings.Join(notes, ", ") + ")."
 }
 
 func complain(c console, code int, err error) int {

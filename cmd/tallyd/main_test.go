@@ -68,6 +68,7 @@ func TestBadConfiguration(t *testing.T) {
 		{"no command", nil, []string{"serve"}},
 		{"unknown flag", []string{"serve", "--shiny"}, []string{"--shiny"}},
 		{"neither of proto's flags", []string{"proto"}, []string{"--out", "--descriptor-set"}},
+		{"behaviour that nobody wonders about", []string{"sandbox", "--assume", "weather=rain"}, []string{"--assume", "settings-patch"}},
 		{"missing script of faults", []string{"sandbox", "--faults", empty + "x"}, []string{empty + "x"}},
 	}
 	for _, test := range tests {
@@ -96,7 +97,7 @@ func TestVersionAndHelp(t *testing.T) {
 	if code != 0 {
 		t.Errorf("serve --help = %d, want 0", code)
 	}
-	for _, want := range []string{"--listen", "$TALLYD_LISTEN", "--key-file", "--sandbox", "--reflection", "$TALLYD_ADMIN_LISTEN"} {
+	for _, want := range []string{"--listen", "$TALLYD_LISTEN", "--key-file", "--sandbox", "--reflection", "$TALLYD_ADMIN_LISTEN", "(default 30s"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("serve --help lacks %q", want)
 		}

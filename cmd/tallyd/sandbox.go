@@ -31,11 +31,20 @@ type sandboxServeCmd struct {
 	Seed       string  `env:"TALLYD_SANDBOX_SEED" placeholder:"FILE" help:"Data to start with, instead of the built-in company."`
 	Faults     string  `env:"TALLYD_SANDBOX_FAULTS" placeholder:"FILE" help:"Script of what goes wrong, by route and call."`
 	RetryScale float64 `default:"1" env:"TALLYD_SANDBOX_RETRY_SCALE" placeholder:"X" help:"Factor on Tally's schedule of webhook retries."`
+
+	Assume map[string]string `env:"TALLYD_SANDBOX_ASSUME" placeholder:"ID=WAY;..." help:"What Tally does where nobody knows, such as settings-patch=replace or revoked-key=403; see docs/sandbox.md."`
 }
 
 // Run serves until ctx ends.
 func (s sandboxServeCmd) Run(ctx context.Context, c console) error {
 	options := []sandbox.Option{sandbox.WithRate(s.Rate), sandbox.WithRetryScale(s.RetryScale)}
+	for id, way := range s.Assume {
+		option, err := sandbox.Assume(id, way)
+		if err != nil {
+			return usagef("--assume: %w", err)
+		}
+		options = append(options, option)
+	}
 	if s.Seed != "" {
 		options = append(options, sandbox.WithSeedFile(s.Seed))
 	}

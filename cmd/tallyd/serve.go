@@ -31,9 +31,9 @@ type serveCmd struct {
 	Sandbox         bool          `help:"Start the built-in pretend Tally and use it: no key, no network."`
 	SandboxRate     int           `default:"100" placeholder:"N" help:"Requests a minute that the built-in pretend Tally allows; 0 for any number."`
 	Policy          string        `placeholder:"allow-all" help:"Who may call; allow-all says openly that whoever reaches the port may do all. Needed to listen beyond this machine."`
-	Reflection      string        `default:"auto" enum:"auto,on,off" help:"gRPC reflection: auto (on for loopback and the sandbox), on or off."`
+	Reflection      string        `default:"auto" enum:"auto,on,off" placeholder:"WHEN" help:"gRPC reflection: auto (on for loopback and the sandbox), on or off."`
 	DefaultDeadline time.Duration `default:"30s" placeholder:"DURATION" help:"Deadline of calls that bring none."`
-	LogFormat       string        `default:"auto" enum:"auto,text,json" help:"auto is text on a terminal, else json."`
+	LogFormat       string        `default:"auto" enum:"auto,text,json" placeholder:"FORMAT" help:"auto is text on a terminal, else json."`
 }
 
 // Run serves until ctx ends, then drains.
