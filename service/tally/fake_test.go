@@ -35,6 +35,13 @@ func play(t testing.TB, steps ...func(net.Conn, *http.Request)) *script {
 	return s
 }
 
+// connections returns how many were made, whatever came of them.
+func (s *script) connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
 func (s *script) url() string { return "http://" + s.listener.Addr().String() }
 
 func (s *script) accept() {
