@@ -24,6 +24,13 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 type step = func(net.Conn, *http.Request)
 
+// faultWant is how a call under a fault ends, and how many requests of it Tally saw.
+type faultWant struct {
+	kind     tally.Kind
+	outcome  tally.Outcome
+	requests int64
+}
+
 // The three kinds of calls that a fault can hit.
 func read() (proto.Message, proto.Message) {
 	return &tallydv1.GetFormRequest{FormId: "f1"}, &tallydv1.GetFormResponse{}
@@ -63,11 +70,7 @@ func TestFaults(t *testing.T) {
 	bomb := gz(strings.Repeat("0", 64<<20))
 	badCRC := []byte(gz(okForm))
 	badCRC[len(badCRC)-8] ^= 0xff
-	type want struct {
-		kind     tally.Kind
-		outcome  tally.Outcome
-		requests int64
-	}
+	type want = faultWant
 	ok := want{requests: 1}
 	both := func(kind tally.Kind, outcome tally.Outcome) [2]want {
 		return [2]want{{kind, outcome, 1}, {kind, outcome, 1}}
