@@ -60,7 +60,7 @@ func (f *forms) UpdateForm(ctx context.Context, req *tallydv1.UpdateFormRequest)
 	}
 	var before jsontext.Value
 	get := &tallydv1.GetFormRequest{FormId: req.GetFormId()}
-	current, err := call[tallydv1.GetFormResponse](ctx, f.tally, get, tally.Capture("settings", &before))
+	current, err := fetch[tallydv1.GetFormResponse](ctx, f.tally, get, tally.Capture("settings", &before))
 	if err != nil {
 		return nil, err
 	}

@@ -47,8 +47,14 @@ type message[T any] interface {
 	proto.Message
 }
 
-// call makes the one request that req stands for: all that a plain RPC is.
+// call makes the one request that req stands for and passes its answer on: all that a plain RPC is. A single answer stays encoded,
+// since nobody here reads it; see docs/decisions/0001-wire-bytes.md.
 func call[T any, M message[T]](ctx context.Context, t Tally, req proto.Message, opts ...tally.Option) (M, error) {
+	return fetch[T, M](ctx, t, req, append(opts, tally.Opaque())...)
+}
+
+// fetch makes the one request that req stands for, for a handler that reads the answer.
+func fetch[T any, M message[T]](ctx context.Context, t Tally, req proto.Message, opts ...tally.Option) (M, error) {
 	resp := M(new(T))
 	if err := t.Call(ctx, req, resp, opts...); err != nil {
 		return nil, err

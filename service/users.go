@@ -24,7 +24,7 @@ func (u *users) GetCurrentUser(ctx context.Context, req *tallydv1.GetCurrentUser
 // *tally.Error of any other failure.
 func CheckKey(ctx context.Context, t Tally, key apikey.Key) (apikey.Identity, error) {
 	req := &tallydv1.GetCurrentUserRequest{}
-	resp, err := call[tallydv1.GetCurrentUserResponse](ctx, t, req, tally.WithKey(key))
+	resp, err := fetch[tallydv1.GetCurrentUserResponse](ctx, t, req, tally.WithKey(key))
 	var failure *tally.Error
 	if errors.As(err, &failure) && failure.Kind == tally.KindKeyRejected {
 		return apikey.Identity{}, errors.Join(apikey.ErrRejected, err)

@@ -77,7 +77,7 @@ func (w *webhooks) UpdateWebhook(ctx context.Context, req *tallydv1.UpdateWebhoo
 	}
 	overlay(whole, req, req.GetUpdateMask(), webhookFields)
 	whole.UpdateMask = &fieldmaskpb.FieldMask{Paths: webhookFields}
-	resp, err := call[tallydv1.UpdateWebhookResponse](ctx, w.tally, whole)
+	resp, err := fetch[tallydv1.UpdateWebhookResponse](ctx, w.tally, whole)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (w *webhooks) UpdateWebhook(ctx context.Context, req *tallydv1.UpdateWebhoo
 func (w *webhooks) find(ctx context.Context, id string) (*tallydv1.Webhook, error) {
 	list := &tallydv1.ListWebhooksRequest{PageSize: 100}
 	for {
-		page, err := call[tallydv1.ListWebhooksResponse](ctx, w.tally, list)
+		page, err := fetch[tallydv1.ListWebhooksResponse](ctx, w.tally, list)
 		if err != nil {
 			return nil, err
 		}

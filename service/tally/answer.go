@@ -19,7 +19,7 @@ type envelope struct {
 }
 
 // decodeAnswer fills resp from the body of a successful answer, as the RPC's description says what the body stands for.
-func (m *method) decodeAnswer(body []byte, resp proto.Message, drift func(path, kind string)) (envelope, error) {
+func (m *method) decodeAnswer(body []byte, resp proto.Message, drift func(path, kind string), opaque bool) (envelope, error) {
 	d := newDecoder(body, drift)
 	var env envelope
 	var err error
@@ -39,6 +39,10 @@ func (m *method) decodeAnswer(body []byte, resp proto.Message, drift func(path, 
 	}
 	if m.answer != nil && len(d.wire) == 0 && m.list == nil {
 		return env, errors.New("the answer is null")
+	}
+	if opaque && m.list == nil {
+		resp.ProtoReflect().SetUnknown(d.wire)
+		return env, nil
 	}
 	return env, proto.UnmarshalOptions{AllowPartial: true, Merge: true}.Unmarshal(d.wire, resp)
 }

@@ -89,6 +89,7 @@ type callOptions struct {
 	capture map[string]*jsontext.Value
 	key     *apikey.Key
 	finish  func()
+	opaque  bool
 }
 
 // Option changes one call.
@@ -113,6 +114,11 @@ func WithKey(key apikey.Key) Option {
 // Finish runs f on the decoded response before it is measured and cut to size.
 func Finish(f func()) Option {
 	return func(o *callOptions) { o.finish = f }
+}
+
+// Opaque leaves a single answer encoded: resp carries it as bytes, which travel on as they are, and shows no field of it.
+func Opaque() Option {
+	return func(o *callOptions) { o.opaque = true }
 }
 
 // Call makes the request that req stands for and fills resp with the answer. Of an update with a non-empty update_mask only the
@@ -186,7 +192,7 @@ func (x *exchange) finish(answer *reply, resp proto.Message) *Error {
 	if x.method.expectsBody() {
 		var err error
 		drift := func(path, kind string) { x.client.config.Drift(path, kind) }
-		if env, err = x.method.decodeAnswer(answer.body, resp, drift); err != nil {
+		if env, err = x.method.decodeAnswer(answer.body, resp, drift, x.options.opaque); err != nil {
 			return fail(KindProtocol, err)
 		}
 	}

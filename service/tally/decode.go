@@ -211,29 +211,25 @@ func (d *decoder) single(f *fieldPlan) error {
 	}
 }
 
-// lengthBytes is the size of a length that is filled in later: a varint padded to four bytes, which every decoder reads.
-const lengthBytes = 4
-
-// open begins a length-delimited field and returns where its content starts.
+// open begins a length-delimited field and returns where its content starts, after one byte for its length.
 func (d *decoder) open(number protowire.Number) int {
-	d.wire = protowire.AppendTag(d.wire, number, protowire.BytesType)
-	d.wire = append(d.wire, 0, 0, 0, 0)
+	d.wire = append(protowire.AppendTag(d.wire, number, protowire.BytesType), 0)
 	return len(d.wire)
 }
 
-// close fills in the length of the content that starts at start.
+// close fills in the length of the content that starts at start. Most contents are short; others make room for their length.
 func (d *decoder) close(start int) {
-	n := len(d.wire) - start
-	at := d.wire[start-lengthBytes : start]
-	for i := range at {
-		at[i] = byte(n>>(7*i)&0x7f) | 0x80
+	n := uint64(len(d.wire) - start) //nolint:gosec // a length is not negative
+	if more := protowire.SizeVarint(n) - 1; more > 0 {
+		d.wire = append(d.wire, make([]byte, more)...)
+		copy(d.wire[start+more:], d.wire[start:len(d.wire)-more])
 	}
-	at[lengthBytes-1] &= 0x7f
+	protowire.AppendVarint(d.wire[:start-1], n)
 }
 
 // text appends a JSON string, or the literal of another scalar, as length-delimited text.
 func (d *decoder) text(raw jsontext.Value) {
-	d.wire = append(d.wire, 0, 0, 0, 0)
+	d.wire = append(d.wire, 0)
 	start := len(d.wire)
 	d.wire = d.unquote(d.wire, raw)
 	d.close(start)

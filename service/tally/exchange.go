@@ -188,15 +188,22 @@ type wireResult struct {
 	err    error
 }
 
-// roundTrip sends the request and reads the answer. A write that has left goes on without its caller.
+// roundTrip sends the request and reads the answer.
 func (x *exchange) roundTrip(ctx context.Context, key apikey.Key) (*reply, *departure, error) {
 	x.attempts++
 	sent := &departure{}
-	within := ctx
 	if x.method.effect != Read {
-		within = context.WithoutCancel(ctx)
+		return x.writeTrip(ctx, key, sent)
 	}
-	within, stop := context.WithTimeoutCause(within, min(x.client.config.Limits.Total, background), errOurLimit)
+	within, stop := context.WithTimeoutCause(ctx, x.client.config.Limits.Total, errOurLimit)
+	defer stop()
+	answer, err := x.exchangeOnce(within, nil, key, sent)
+	return answer, sent, err
+}
+
+// writeTrip lets a write that has left go on without its caller.
+func (x *exchange) writeTrip(ctx context.Context, key apikey.Key, sent *departure) (*reply, *departure, error) {
+	within, stop := context.WithTimeoutCause(context.WithoutCancel(ctx), min(x.client.config.Limits.Total, background), errOurLimit)
 	within, cancel := context.WithCancelCause(within)
 	result := make(chan wireResult, 1)
 	x.client.running.Go(func() {
@@ -209,16 +216,16 @@ func (x *exchange) roundTrip(ctx context.Context, key apikey.Key) (*reply, *depa
 		return got.answer, sent, got.err
 	case <-ctx.Done():
 	}
-	if x.method.effect == Read || !sent.Load() {
+	if !sent.Load() {
 		cancel(ctx.Err())
 		got := <-result
-		// The answer may have won the race, and a write may have left in it.
+		// The answer may have won the race, and the write may have left in it.
 		if got.err == nil {
 			return got.answer, sent, nil
 		}
 		return nil, sent, ctx.Err()
 	}
-	x.client.running.Go(func() { x.logLate(<-result) })
+	x.client.running.Go(func() { x.logLate(key, <-result) })
 	return nil, sent, ctx.Err()
 }
 
@@ -287,13 +294,13 @@ func (x *exchange) trace(cancel context.CancelCauseFunc, sent *departure) *httpt
 	}
 }
 
-func (x *exchange) logLate(got wireResult) {
+func (x *exchange) logLate(key apikey.Key, got wireResult) {
 	attrs := []any{slog.String("method", x.method.name)}
 	if got.answer != nil {
 		attrs = append(attrs, slog.Int("status", got.answer.status))
 	}
 	if got.err != nil {
-		attrs = append(attrs, slog.String("error", got.err.Error()))
+		attrs = append(attrs, slog.String("error", quiet(key, got.err).Error()))
 	}
 	x.client.config.Log.Info("write finished after its caller left", attrs...)
 }

@@ -48,6 +48,10 @@ func DefaultLimits() Limits {
 	}
 }
 
+// maxIdle is how many connections are kept for the next requests: as many as a burst may have in flight, since dialling costs more
+// than the request.
+const maxIdle = 256
+
 // maxHeaderBytes bounds the answer's header.
 const maxHeaderBytes = 64 << 10
 
@@ -75,8 +79,8 @@ func newTransport(config Config) *http.Transport {
 		ResponseHeaderTimeout:  limits.Header,
 		ExpectContinueTimeout:  time.Second,
 		IdleConnTimeout:        90 * time.Second,
-		MaxIdleConns:           32,
-		MaxIdleConnsPerHost:    32,
+		MaxIdleConns:           maxIdle,
+		MaxIdleConnsPerHost:    maxIdle,
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		DisableCompression:     true,
 		ForceAttemptHTTP2:      true,
@@ -200,6 +204,12 @@ func encodingError(err error) error {
 	}
 }
 
+// firstChunk and lastChunk are the sizes between which chunks double.
+const (
+	firstChunk = 4 << 10
+	lastChunk  = 64 << 10
+)
+
 // readAll reads up to limit bytes, in chunks when the size is not told, so that a body over the limit never costs more than it.
 func readAll(r io.Reader, known, limit int64) ([]byte, error) {
 	if known > limit {
@@ -212,20 +222,27 @@ func readAll(r io.Reader, known, limit int64) ([]byte, error) {
 	}
 	var chunks [][]byte
 	total := int64(0)
-	for {
-		chunk := make([]byte, 64<<10)
+	for size := firstChunk; ; size = min(2*size, lastChunk) {
+		chunk := make([]byte, size)
 		n, err := fill(r, chunk)
 		if total += int64(n); total > limit {
 			return nil, errTooLarge
 		}
 		chunks = append(chunks, chunk[:n])
 		if errors.Is(err, io.EOF) {
-			return bytes.Join(chunks, nil), nil
+			return join(chunks), nil
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
+}
+
+func join(chunks [][]byte) []byte {
+	if len(chunks) == 1 {
+		return chunks[0]
+	}
+	return bytes.Join(chunks, nil)
 }
 
 // fill reads until the chunk is full. Unlike io.ReadFull it passes on the reader's own io.ErrUnexpectedEOF as the only one, which
