@@ -38,7 +38,7 @@ var (
 	rowForbidden = row{
 		reason: tallydv1.ErrorReason_ERROR_REASON_TALLY_PERMISSION_DENIED, code: codes.PermissionDenied,
 		outcome: tally.OutcomeRejected, domain: tallySays, resource: true,
-		message: "the Tally user of this service's key lacks the right to this: " + operator,
+		message: "the Tally user of this service's key lacks the right to this resource: the caller may check the id; else " + operator,
 	}
 	rowEdgeBlocked = row{
 		reason: tallydv1.ErrorReason_ERROR_REASON_TALLY_EDGE_BLOCKED, code: codes.Internal,

@@ -77,9 +77,9 @@ func (s *Server) unaryChain() grpc.ServerOption {
 // streamChain returns the interceptors of streams in order.
 func (s *Server) streamChain() grpc.ServerOption {
 	return grpc.ChainStreamInterceptor(
-		s.endWithServer, // first: a stream that never ends would keep the server from stopping
-		s.logStream(),
-		mapStreamErrors,
+		s.logStream(),   // outside the map, so that it logs the status that the caller sees
+		mapStreamErrors, // outside all that can fail, so that there is one map
+		s.endWithServer, // a stream that never ends would keep the server from stopping
 		recovery.StreamServerInterceptor(recovery.WithRecoveryHandlerContext(recovered)),
 	)
 }
