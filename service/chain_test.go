@@ -417,7 +417,7 @@ func TestHardStop(t *testing.T) {
 
 func TestHealthNames(t *testing.T) {
 	w := newWorld(t, body("{}"), nil)
-	w.server.SetTally(false)
+	w.server.SetTally(healthpb.HealthCheckResponse_NOT_SERVING)
 	client := healthpb.NewHealthClient(w.conn)
 	want := map[string]healthpb.HealthCheckResponse_ServingStatus{
 		"": healthpb.HealthCheckResponse_SERVING, "tallyd.v1.FormService": healthpb.HealthCheckResponse_SERVING,

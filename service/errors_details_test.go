@@ -243,7 +243,7 @@ func TestMessagesNameWhoMustAct(t *testing.T) {
 		},
 		{
 			"open write at its deadline", &tally.Error{Kind: tally.KindDeadline, Effect: tally.Update, Outcome: "unknown"},
-			[]string{"deadline passed", "the write may have had its effect"},
+			[]string{"deadline of the call", "the write may have had its effect"},
 		},
 		{
 			"precondition", &tally.Error{Kind: tally.KindPrecondition, Message: "update_time is 2026-01-01T00:00:00Z"},

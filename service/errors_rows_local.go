@@ -68,7 +68,7 @@ var (
 	rowDeadline = row{
 		reason: tallydv1.ErrorReason_ERROR_REASON_DEADLINE_IN_FLIGHT, code: codes.DeadlineExceeded,
 		outcome: tally.OutcomeUnknown, domain: weSay, fixed: true,
-		message: "the caller's deadline passed while Tally worked",
+		message: "the deadline of the call, the caller's or this service's own, passed while Tally worked",
 	}
 	rowCancelled = row{
 		reason: tallydv1.ErrorReason_ERROR_REASON_CALLER_CANCELLED, code: codes.Canceled,

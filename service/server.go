@@ -90,7 +90,7 @@ func NewServer(config Config, register func(grpc.ServiceRegistrar)) *Server {
 	register(s.grpc)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	s.setAll(healthpb.HealthCheckResponse_NOT_SERVING)
-	s.SetTally(true)
+	s.SetTally(healthpb.HealthCheckResponse_UNKNOWN)
 	if config.Reflection {
 		RegisterReflection(s.grpc)
 	}
@@ -116,12 +116,9 @@ func (s *Server) Ready() bool {
 	return s.ready
 }
 
-// SetTally says whether Tally takes the key. It changes the health name "tally" alone: a dead key must not remove every endpoint.
-func (s *Server) SetTally(alive bool) {
-	status := healthpb.HealthCheckResponse_NOT_SERVING
-	if alive {
-		status = healthpb.HealthCheckResponse_SERVING
-	}
+// SetTally says whether Tally takes the key: SERVING, NOT_SERVING, or UNKNOWN before it was asked. It changes the health name
+// "tally" alone: a dead key must not remove every endpoint.
+func (s *Server) SetTally(status healthpb.HealthCheckResponse_ServingStatus) {
 	s.health.SetServingStatus(HealthTally, status)
 }
 

@@ -31,6 +31,9 @@ func (d doctorCmd) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
+	if err := d.checkVersion(); err != nil {
+		return err
+	}
 	source := d.source(slog.New(slog.NewTextHandler(c.err, nil)))
 	if source == nil {
 		return usagef("no key: set %s or give --key-file", keyVariable)
@@ -52,7 +55,7 @@ func (d doctorCmd) Run(ctx context.Context, c console) error {
 	x.client = client
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	x.say("ok", "tally", "%s, version %s", base.Host, d.TallyVersion)
+	x.tally = base.Host + ", version " + d.TallyVersion
 	return x.run(ctx)
 }
 
@@ -68,6 +71,7 @@ func (k loneKey) Confirm(context.Context, apikey.Key) (apikey.Verdict, error) {
 // examination is one run of the doctor.
 type examination struct {
 	out    io.Writer
+	tally  string
 	client *tally.Client
 	key    apikey.Key
 	failed bool
@@ -83,7 +87,7 @@ func (x *examination) run(ctx context.Context) error {
 	if form := x.forms(ctx); form != "" {
 		x.submissions(ctx, form)
 	} else {
-		x.say("skip", "submissions", "no form to read any from")
+		x.say("skip", "submissions", "no form is known to read any from")
 	}
 	x.webhooks(ctx)
 	x.reportDrift()
@@ -101,6 +105,7 @@ func (x *examination) user(ctx context.Context) bool {
 		return false
 	}
 	user := resp.GetUser()
+	x.say("ok", "tally", "%s", x.tally)
 	x.say("ok", "key", "alive, alias %s", x.key.Alias())
 	x.say("ok", "owner", "%s (%s)", firstOf(user.GetFullName(), user.GetFirstName()+" "+user.GetLastName()), user.GetId())
 	x.say("ok", "organization", "%s", user.GetOrganizationId())
@@ -164,6 +169,10 @@ func (x *examination) ask(ctx context.Context, what string, req, resp proto.Mess
 func (x *examination) fail(what string, err error) {
 	x.failed = true
 	status := service.Status(err)
+	if failure, ok := errors.AsType[*tally.Error](err); ok && failure.Status == 0 {
+		// Nobody answered: that says nothing about what was asked for.
+		what = "tally"
+	}
 	x.say("FAIL", what, "%s: %s", status.Code(), status.Message())
 }
 

@@ -16,6 +16,9 @@ type probeCmd struct {
 
 // Run ends with an error, and so with exit code 1, unless the answer is SERVING.
 func (p probeCmd) Run(ctx context.Context, c console) error {
+	if p.Timeout <= 0 {
+		return usagef("--timeout must be more than 0")
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
 	if err := service.Probe(ctx, p.Address, p.Service); err != nil {

@@ -8,11 +8,13 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/tallyd/tallyd/service"
 	"github.com/tallyd/tallyd/service/apikey"
@@ -53,22 +55,26 @@ func (s serveCmd) Run(ctx context.Context, c console) error {
 	}
 	listener, err := service.Listen(ctx, s.Listen)
 	if err != nil {
-		return usageError{err}
+		return usagef("--listen: %w", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	// Calls under way need the key's custodian until they are done, and operators want to see them go.
+	drain, drained := context.WithCancel(context.WithoutCancel(ctx))
+	defer drained()
 	if s.AdminListen != "" {
 		admin, err := service.Listen(ctx, s.AdminListen)
 		if err != nil {
-			return usageError{errors.Join(err, listener.Close())}
+			return usagef("--admin-listen: %w", errors.Join(err, listener.Close()))
 		}
 		log.Info("admin port open", slog.String("address", admin.Addr().String()))
-		group.Go(func() error { return service.ServeAdmin(ctx, admin, service.AdminHandler(server.Ready, up.metrics)) })
+		group.Go(func() error { return service.ServeAdmin(drain, admin, service.AdminHandler(server.Ready, up.metrics)) })
 	}
-	group.Go(func() error { return up.keeper.Run(ctx) })
+	group.Go(func() error { return up.keeper.Run(drain) })
 	group.Go(func() error { return server.Serve(listener) })
 	group.Go(func() error {
 		<-ctx.Done()
 		server.Shutdown()
+		drained()
 		return nil
 	})
 	s.announce(c, listener.Addr())
@@ -80,16 +86,43 @@ func (s serveCmd) check() error {
 	if s.Policy != "" && s.Policy != allowAll {
 		return usagef("--policy must be allow-all")
 	}
+	if err := checkAddress("--listen", s.Listen); err != nil {
+		return err
+	}
+	if err := checkAddress("--admin-listen", s.AdminListen); s.AdminListen != "" && err != nil {
+		return err
+	}
 	if s.Policy == "" && !service.IsLocal(s.Listen) {
 		return usagef("--listen %s can be reached from other machines: give --policy=allow-all, or listen on 127.0.0.1 or unix:PATH", s.Listen)
 	}
 	if s.DefaultDeadline <= 0 {
 		return usagef("--default-deadline must be more than 0")
 	}
-	if s.Sandbox && (s.KeyFile != "" || os.Getenv(keyVariable) != "") {
+	return s.checkUpstream()
+}
+
+// checkUpstream refuses contradictions about where Tally is.
+func (s serveCmd) checkUpstream() error {
+	switch {
+	case s.Sandbox && (s.KeyFile != "" || os.Getenv(keyVariable) != ""):
 		return usagef("--sandbox needs no key: unset %s and --key-file, or leave --sandbox out", keyVariable)
+	case s.Sandbox && s.TallyURL != defaultURL:
+		return usagef("--sandbox and --tally-url name two Tallys: leave one out")
+	case s.SandboxRate < 0:
+		return usagef("--sandbox-rate must be 0 or more")
 	}
 	return s.checkVersion()
+}
+
+// checkAddress refuses what nobody can listen on.
+func checkAddress(flag, address string) error {
+	if path, isUnix := strings.CutPrefix(address, "unix:"); isUnix && path != "" {
+		return nil
+	}
+	if _, port, err := net.SplitHostPort(address); err == nil && port != "" {
+		return nil
+	}
+	return usagef("%s must be HOST:PORT or unix:PATH, not %q", flag, address)
 }
 
 // upstream is Tally, real or pretended, with the key to it.
@@ -120,7 +153,7 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 	notify := func(state apikey.State) {
 		rejected(state.Rejected)
 		if up.server != nil {
-			up.server.SetTally(!state.Rejected)
+			up.server.SetTally(healthOf(state))
 		}
 	}
 	if up.keeper, err = apikey.New(source, check, apikey.WithLogger(log), apikey.WithNotify(notify)); err != nil {
@@ -136,6 +169,18 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 		stop()
 	}
 	return up, nil
+}
+
+// healthOf is what the health name "tally" says of the key.
+func healthOf(state apikey.State) healthpb.HealthCheckResponse_ServingStatus {
+	switch {
+	case state.Rejected:
+		return healthpb.HealthCheckResponse_NOT_SERVING
+	case state.Known:
+		return healthpb.HealthCheckResponse_SERVING
+	default:
+		return healthpb.HealthCheckResponse_UNKNOWN
+	}
 }
 
 // place returns where Tally is and where its key comes from, and starts the pretend one when asked to.

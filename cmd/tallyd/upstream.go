@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
 	"github.com/tallyd/tallyd/service/apikey"
@@ -17,11 +18,12 @@ const (
 	// tallyVersion pins the shapes of Tally's answers, which otherwise depend on the age of the key.
 	tallyVersion = "2026-08-04"
 	keyVariable  = "TALLY_API_KEY"
+	defaultURL   = "https://api.tally.so"
 )
 
 // upstreamFlags say where Tally is and with which key to speak to it.
 type upstreamFlags struct {
-	TallyURL     string `default:"https://api.tally.so" placeholder:"URL" help:"Tally's address; plain http only for loopback."`
+	TallyURL     string `default:"${tally_url}" placeholder:"URL" help:"Tally's address; plain http only for loopback."`
 	TallyVersion string `default:"${tally_version}" placeholder:"DATE" help:"Sent as tally-version with every request."`
 	KeyFile      string `placeholder:"PATH" help:"File holding the Tally key, re-read on change; else the environment variable TALLY_API_KEY."`
 }
@@ -58,7 +60,7 @@ func (f upstreamFlags) source(log *slog.Logger) apikey.Source {
 }
 
 func (f upstreamFlags) checkVersion() error {
-	if len(f.TallyVersion) == len("2006-01-02") && strings.Count(f.TallyVersion, "-") == 2 {
+	if _, err := time.Parse(time.DateOnly, f.TallyVersion); err == nil {
 		return nil
 	}
 	return usagef("--tally-version must be a date such as %s", tallyVersion)

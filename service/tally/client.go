@@ -77,9 +77,21 @@ func New(contract *Contract, config Config) *Client {
 	}
 }
 
-// Close waits for writes that outlived their callers and closes idle connections. Calls must have ended before.
+// lateAtClose bounds how long Close waits for writes that outlived their callers: their outcome is for the log alone, and whoever
+// stops the process has little patience left after the drain.
+const lateAtClose = 3 * time.Second
+
+// Close waits a little for writes that outlived their callers and closes idle connections. Calls must have ended before.
 func (c *Client) Close() {
-	c.running.Wait()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.running.Wait()
+	}()
+	select {
+	case <-done:
+	case <-time.After(lateAtClose):
+	}
 	c.idle()
 }
 
@@ -185,7 +197,7 @@ func (x *exchange) refused(err error) *Error {
 func (x *exchange) finish(answer *reply, resp proto.Message) *Error {
 	fail := func(kind Kind, err error) *Error {
 		e := x.newError(kind, x.appliedOutcome())
-		e.Status, e.Err = answer.status, quiet(x.client.config.Keys.Current(), err)
+		e.Status, e.Err = answer.status, quiet(x.key, err)
 		return e
 	}
 	var env envelope

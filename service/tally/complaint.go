@@ -16,6 +16,8 @@ import (
 const (
 	// maxMessage is the longest excerpt of what Tally said, in characters.
 	maxMessage = 200
+	// maxForeign is how many bytes of a text are looked at; a key in any encoding is shorter than half of them.
+	maxForeign = 8 << 10
 	// maxViolations bounds what is kept of an error's items.
 	maxViolations = 64
 	// unknownKey is the code of a key that Tally does not know.
@@ -41,7 +43,7 @@ func (x *exchange) readErrorBody(e *Error, answer *reply, key apikey.Key) {
 	e.JSON = jsontext.Value(answer.body).Kind() == '{' && json.Unmarshal(answer.body, &c) == nil
 	if !e.JSON {
 		if !isHTML(answer) {
-			e.Message = excerpt(key, string(answer.body[:min(len(answer.body), 4<<10)]))
+			e.Message = excerpt(key, string(answer.body[:min(len(answer.body), maxForeign+1)]))
 		}
 		return
 	}
@@ -156,7 +158,13 @@ func withoutKey(object jsontext.Value, key string) jsontext.Value {
 
 // excerpt makes foreign text fit for a message: no echo of the key, one line, printable, at most maxMessage characters.
 func excerpt(key apikey.Key, text string) string {
-	text = key.Redact(text)
+	if len(text) > maxForeign {
+		// The end of what is looked at may be the first half of an echo, which Redact does not know.
+		text = key.Redact(text[:maxForeign])
+		text = text[:max(0, len(text)-maxForeign/2)]
+	} else {
+		text = key.Redact(text)
+	}
 	text = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || unicode.IsControl(r) || !unicode.IsPrint(r) {
 			return ' '

@@ -37,6 +37,7 @@ type exchange struct {
 
 	address  string
 	body     []byte
+	key      apikey.Key // of the last attempt
 	attempts int
 	hooked   bool
 	hookErr  error
@@ -93,6 +94,7 @@ func (x *exchange) attempt(ctx context.Context) (*reply, *Error) {
 	if failure != nil {
 		return nil, failure
 	}
+	x.key = key
 	answer, sent, err := x.roundTrip(ctx, key)
 	if err != nil {
 		return nil, x.transportError(ctx, key, answer, sent, err)
