@@ -12,8 +12,25 @@ import (
 // maxExact is the largest integer up to which a double holds every one.
 const maxExact = 1 << 53
 
-// answerKind fills a response's typed answer from the JSON value and reports whether it could, without losing anything.
-type answerKind func(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any) bool
+// fit is how much of an answer its typed form says.
+type fit int
+
+const (
+	misfit fit = iota // nothing: the JSON is of another shape
+	partly            // not all: the JSON says more
+	wholly
+)
+
+// wholeIf is for kinds that say all or nothing.
+func wholeIf(ok bool) fit {
+	if ok {
+		return wholly
+	}
+	return misfit
+}
+
+// answerKind fills a response's typed answer from the JSON value and says how much of it fits.
+type answerKind func(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any) fit
 
 // answerKinds says how each kind of question is answered. A kind that is not here has only answer_json.
 var answerKinds = map[string]answerKind{
@@ -77,12 +94,20 @@ func typeAnswer(parser *answerParser, r *tallydv1.QuestionResponse, q *tallydv1.
 		return false
 	}
 	value, err := parser.parse(r.GetAnswerJson())
-	if err != nil || !kind(r, q, value) {
-		r.Answer = nil
+	if err != nil {
 		unknown(q.GetType() + ":" + jsonKind(r.GetAnswerJson()))
 		return false
 	}
-	return !parser.repaired
+	switch kind(r, q, value) {
+	case wholly:
+		return !parser.repaired
+	case partly:
+		unknown(q.GetType() + ":more")
+	default:
+		r.Answer = nil
+		unknown(q.GetType() + ":" + jsonKind(r.GetAnswerJson()))
+	}
+	return false
 }
 
 func jsonKind(text string) string {
@@ -100,16 +125,16 @@ func jsonKind(text string) string {
 	}
 }
 
-func textAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+func textAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) fit {
 	text, ok := value.(string)
 	r.Answer = &tallydv1.QuestionResponse_Text{Text: text}
-	return ok
+	return wholeIf(ok)
 }
 
-func numberAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+func numberAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) fit {
 	n, ok := number(value)
 	r.Answer = &tallydv1.QuestionResponse_Number{Number: n}
-	return ok
+	return wholeIf(ok)
 }
 
 // number reads a number, also one written as text, and refuses what a double would round to another integer.
@@ -133,44 +158,47 @@ func number(value any) (float64, bool) {
 	return n, err == nil && (math.Abs(n) <= maxExact || strings.ContainsAny(text, ".eE"))
 }
 
-func dateAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+func dateAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) fit {
 	text, _ := value.(string)
 	day, err := time.Parse(time.DateOnly, text)
 	if err != nil || day.Year() < 1 {
-		return false
+		return misfit
 	}
 	r.Answer = &tallydv1.QuestionResponse_Date{Date: &tallydv1.Date{
 		Year: int32(day.Year()), Month: int32(day.Month()), Day: int32(day.Day()), //nolint:gosec // four digits
 	}}
-	return true
+	return wholly
 }
 
-func timeAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+func timeAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) fit {
 	text, _ := value.(string)
 	at, err := time.Parse("15:04", text)
 	if err != nil {
 		at, err = time.Parse(time.TimeOnly, text)
 	}
 	if err != nil {
-		return false
+		return misfit
 	}
 	r.Answer = &tallydv1.QuestionResponse_Time{Time: &tallydv1.TimeOfDay{
 		Hours: int32(at.Hour()), Minutes: int32(at.Minute()), Seconds: int32(at.Second()), //nolint:gosec // two digits
 	}}
-	return true
+	if at.Nanosecond() != 0 {
+		return partly
+	}
+	return wholly
 }
 
-func countryAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+func countryAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) fit {
 	text, ok := value.(string)
 	r.Answer = &tallydv1.QuestionResponse_Country{Country: text}
-	return ok
+	return wholeIf(ok)
 }
 
-func walletAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+func walletAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) fit {
 	if object, ok := value.(map[string]any); ok && len(object) == 1 {
 		value = object["address"]
 	}
 	text, ok := value.(string)
 	r.Answer = &tallydv1.QuestionResponse_Wallet{Wallet: text}
-	return ok
+	return wholeIf(ok)
 }

@@ -12,20 +12,20 @@ import (
 // optionID is what the id of an option looks like; any other text is the option's label.
 var optionID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-func choicesAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+func choicesAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) fit {
 	if flag, ok := value.(bool); ok {
 		r.Answer = &tallydv1.QuestionResponse_Boolean{Boolean: flag}
-		return true
+		return wholly
 	}
 	choices, ok := choicesOf(value)
 	r.Answer = &tallydv1.QuestionResponse_Choices{Choices: &tallydv1.Choices{Choices: choices}}
-	return ok
+	return wholeIf(ok)
 }
 
-func rankingAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+func rankingAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) fit {
 	choices, ok := choicesOf(value)
 	r.Answer = &tallydv1.QuestionResponse_Ranking{Ranking: &tallydv1.Choices{Choices: choices}}
-	return ok
+	return wholeIf(ok)
 }
 
 // choicesOf reads a list of choices, or the single one that old answers are.
@@ -52,21 +52,21 @@ func choicesOf(value any) ([]*tallydv1.Choice, bool) {
 	return choices, true
 }
 
-func matrixAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any) bool {
+func matrixAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any) fit {
 	object, ok := value.(map[string]any)
 	if !ok {
-		return false
+		return misfit
 	}
 	matrix := &tallydv1.Matrix{}
 	for _, id := range rowOrder(object, q) {
 		columns, ok := choicesOf(object[id])
 		if !ok {
-			return false
+			return misfit
 		}
 		matrix.Rows = append(matrix.Rows, &tallydv1.MatrixRow{RowId: id, Row: rowName(q, fieldOf(q, id)), Columns: columns})
 	}
 	r.Answer = &tallydv1.QuestionResponse_Matrix{Matrix: matrix}
-	return true
+	return wholly
 }
 
 // rowOrder returns the keys of a matrix in the question's order, unknown ones last by id.
@@ -106,62 +106,101 @@ func rowName(q *tallydv1.Question, field *tallydv1.QuestionField) string {
 	return title
 }
 
-func filesAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
-	files, ok := filesOf(value)
+func filesAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) fit {
+	files, how := filesOf(value)
 	r.Answer = &tallydv1.QuestionResponse_Files{Files: &tallydv1.Files{Files: files}}
-	return ok
+	return how
 }
 
-func signatureAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
-	files, ok := filesOf(value)
+func signatureAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) fit {
+	files, how := filesOf(value)
 	r.Answer = &tallydv1.QuestionResponse_Signature{Signature: &tallydv1.Files{Files: files}}
-	return ok
+	return how
 }
 
-func filesOf(value any) ([]*tallydv1.File, bool) {
+func filesOf(value any) ([]*tallydv1.File, fit) {
 	elements, isList := value.([]any)
 	if !isList {
 		elements = []any{value}
 	}
+	how := wholly
 	files := make([]*tallydv1.File, 0, len(elements))
 	for _, element := range elements {
 		object, ok := element.(map[string]any)
 		if !ok {
-			return nil, false
+			return nil, misfit
 		}
+		fields := &objectFields{object: object}
 		file := &tallydv1.File{
-			Id: textOf(object, "id"), Name: textOf(object, "name"), Url: textOf(object, "url"), MimeType: textOf(object, "mimeType"),
+			Id: fields.text("id"), Name: fields.text("name"), Url: fields.text("url"), MimeType: fields.text("mimeType"),
 		}
-		if size, ok := number(object["size"]); ok && size == math.Trunc(size) {
+		if size, ok := fields.number("size"); ok && size == math.Trunc(size) {
 			file.SizeBytes = int64(size)
+		} else if ok {
+			how = partly
 		}
 		files = append(files, file)
+		how = min(how, fields.fit())
 	}
-	return files, true
+	return files, how
 }
 
-func textOf(object map[string]any, key string) string {
-	text, _ := object[key].(string)
+// objectFields reads the fields of an object and counts what it took.
+type objectFields struct {
+	object map[string]any
+	taken  int
+}
+
+// text takes a text; null and absence are no text.
+func (f *objectFields) text(key string) string {
+	value, there := f.object[key]
+	text, ok := value.(string)
+	if there && (ok || value == nil) {
+		f.taken++
+	}
 	return text
 }
 
-func paymentAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) bool {
+func (f *objectFields) number(key string) (float64, bool) {
+	value, there := f.object[key]
+	n, ok := number(value)
+	if there && (ok || value == nil) {
+		f.taken++
+	}
+	return n, ok
+}
+
+// fit says whether the object holds more than was taken.
+func (f *objectFields) fit() fit {
+	if f.taken < len(f.object) {
+		return partly
+	}
+	return wholly
+}
+
+func paymentAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any) fit {
 	payment := &tallydv1.PaymentAnswer{}
 	r.Answer = &tallydv1.QuestionResponse_Payment{Payment: payment}
 	object, isObject := value.(map[string]any)
 	if !isObject {
 		amount, ok := number(value)
 		payment.Amount = &amount
-		return ok
+		return wholeIf(ok)
 	}
-	payment.Currency, payment.Name = textOf(object, "currency"), textOf(object, "name")
-	payment.Email, payment.Link = textOf(object, "email"), textOf(object, "link")
+	fields := &objectFields{object: object}
+	payment.Currency, payment.Name = fields.text("currency"), fields.text("name")
+	payment.Email, payment.Link = fields.text("email"), fields.text("link")
 	for _, key := range []string{"price", "amount"} {
-		if amount, ok := number(object[key]); ok {
+		if amount, ok := fields.number(key); ok && payment.Amount == nil {
 			payment.Amount = &amount
+		} else if ok && amount != payment.GetAmount() {
+			return partly
 		}
 	}
-	return payment.Amount != nil || payment.GetCurrency() != ""
+	if payment.Amount == nil && payment.GetCurrency() == "" {
+		return misfit
+	}
+	return fields.fit()
 }
 
 // named calls do for each value of an answer that is keyed by field, or for the single value of a question with one field.
@@ -191,23 +230,28 @@ func named(q *tallydv1.Question, value any, do func(name string, value any) bool
 	return true
 }
 
-func hiddenAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any) bool {
+func hiddenAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any) fit {
 	values := map[string]string{}
 	r.Answer = &tallydv1.QuestionResponse_HiddenFields{HiddenFields: &tallydv1.HiddenFields{Values: values}}
-	return named(q, value, func(name string, value any) bool {
+	how := wholly
+	ok := named(q, value, func(name string, value any) bool {
 		text, ok := value.(string)
 		if n, isNumber := value.(jsonNumber); isNumber {
 			text, ok = string(n), true
 		}
+		if _, twice := values[name]; twice {
+			how = partly
+		}
 		values[name] = text
 		return ok && name != ""
 	})
+	return min(how, wholeIf(ok))
 }
 
-func calculatedAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any) bool {
+func calculatedAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any) fit {
 	result := &tallydv1.CalculatedValues{}
 	r.Answer = &tallydv1.QuestionResponse_Calculated{Calculated: result}
-	return named(q, value, func(name string, value any) bool {
+	return wholeIf(named(q, value, func(name string, value any) bool {
 		calculated := &tallydv1.CalculatedValue{Name: name}
 		if text, ok := value.(string); ok {
 			calculated.Value = &tallydv1.CalculatedValue_Text{Text: text}
@@ -216,5 +260,5 @@ func calculatedAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, value 
 		}
 		result.Values = append(result.Values, calculated)
 		return calculated.Value != nil
-	})
+	}))
 }

@@ -76,6 +76,26 @@ func TestTypeAnswers(t *testing.T) {
 				Amount: &amount, Currency: "EUR", Name: "A", Email: "a@example.com", Link: "l",
 			}}},
 		},
+		{
+			name: "payment with more than is known", kind: "PAYMENT", json: `{"price":9.5,"tax":1}`, wantJSON: true, wantUnknown: "PAYMENT:more",
+			want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Payment{Payment: &tallydv1.PaymentAnswer{Amount: &amount}}},
+		},
+		{
+			name: "payment of two amounts", kind: "PAYMENT", json: `{"price":9.5,"amount":8}`, wantJSON: true, wantUnknown: "PAYMENT:more",
+			want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Payment{Payment: &tallydv1.PaymentAnswer{Amount: &amount}}},
+		},
+		{
+			name: "file with more than is known", kind: "FILE_UPLOAD", json: `[{"id":"f","pages":3}]`, wantJSON: true, wantUnknown: "FILE_UPLOAD:more",
+			want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Files{Files: &tallydv1.Files{Files: []*tallydv1.File{{Id: "f"}}}}},
+		},
+		{
+			name: "file of half a byte", kind: "FILE_UPLOAD", json: `[{"id":"f","size":0.5}]`, wantJSON: true, wantUnknown: "FILE_UPLOAD:more",
+			want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Files{Files: &tallydv1.Files{Files: []*tallydv1.File{{Id: "f"}}}}},
+		},
+		{
+			name: "time with a fraction", kind: "INPUT_TIME", json: `"09:05:01.5"`, wantJSON: true, wantUnknown: "INPUT_TIME:more",
+			want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Time{Time: &tallydv1.TimeOfDay{Hours: 9, Minutes: 5, Seconds: 1}}},
+		},
 		{name: "payment as a number", kind: "PAYMENT", json: `9.5`, want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Payment{Payment: &tallydv1.PaymentAnswer{Amount: &amount}}}},
 		{
 			name: "hidden fields", kind: "HIDDEN_FIELDS", json: `{"utm":"mail","none":null}`,

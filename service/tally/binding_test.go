@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
@@ -247,6 +248,67 @@ func TestWholeSettings(t *testing.T) {
 	got := []any{sent["language"], sent["isClosed"], sent["password"], sent["metaTitle"], len(sent) > 20}
 	if diff := cmp.Diff([]any{"fr", true, nil, "M", true}, got); diff != "" {
 		t.Errorf("language, isClosed, password, metaTitle, all nullable keys (-want +got):\n%s", diff)
+	}
+}
+
+// TestRefusedSettings plays a Tally that refuses to take back keys that it answered with, and names one at a time. What the caller
+// set itself is the caller's to change.
+func TestRefusedSettings(t *testing.T) {
+	other := func(keys ...string) *structpb.Struct {
+		s := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+		for _, key := range keys {
+			s.Fields[key] = structpb.NewBoolValue(true)
+		}
+		return s
+	}
+	lang := "fr"
+	tests := []struct {
+		name         string
+		settings     *tallydv1.FormSettings
+		mask         []string
+		refused      []string
+		wantField    string
+		wantRequests int
+	}{
+		{name: "two of Tally's own", settings: &tallydv1.FormSettings{Language: &lang}, mask: []string{"settings.language"}, refused: []string{"foo", "bar"}, wantRequests: 3},
+		{name: "caller's unknown key", settings: &tallydv1.FormSettings{Other: other("mine")}, refused: []string{"mine"}, wantField: "settings.other.mine", wantRequests: 1},
+		{name: "caller's after Tally's", settings: &tallydv1.FormSettings{Other: other("mine")}, refused: []string{"foo", "mine"}, wantField: "settings.other.mine", wantRequests: 2},
+		{name: "caller's typed key", settings: &tallydv1.FormSettings{Language: &lang}, refused: []string{"language"}, wantField: "settings.language", wantRequests: 1},
+		{name: "null by the mask", settings: &tallydv1.FormSettings{}, mask: []string{"settings.password"}, refused: []string{"password"}, wantField: "settings.password", wantRequests: 1},
+		{name: "more than anybody waits for", settings: &tallydv1.FormSettings{Language: &lang}, refused: []string{"a", "b", "c", "d", "e", "f", "g"}, wantField: "-", wantRequests: 6},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			requests := 0
+			client := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+				requests++
+				data, _ := io.ReadAll(r.Body)
+				sent, _ := parsed(t, string(data)).(map[string]any)["settings"].(map[string]any)
+				for _, key := range test.refused {
+					if _, there := sent[key]; there {
+						answers(400, `{"errors":[{"message":"\"settings.`+key+`\" is not allowed","field":"settings","type":"object.unknown"}]}`)(w, r)
+						return
+					}
+				}
+				answers(200, `{"id":"f1"}`)(w, r)
+			})
+			req := &tallydv1.UpdateFormRequest{FormId: "f1", Settings: test.settings}
+			if test.mask != nil {
+				req.UpdateMask = mask(test.mask...)
+			}
+			before := []byte(`{"language":"de","foo":1,"bar":2,"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"password":"p"}`)
+			err := client.Call(t.Context(), req, &tallydv1.UpdateFormResponse{}, tally.WithPart("settings", before))
+			failure, failed := errors.AsType[*tally.Error](err)
+			if failed != (test.wantField != "") {
+				t.Fatalf("Call() = %v, want an error: %v", err, test.wantField != "")
+			}
+			if want := strings.TrimPrefix(test.wantField, "-"); failed && failure.Violations[0].Field != want {
+				t.Errorf("Call() blames %q, want %q", failure.Violations[0].Field, want)
+			}
+			if requests != test.wantRequests {
+				t.Errorf("Tally saw %d requests, want %d", requests, test.wantRequests)
+			}
+		})
 	}
 }
 

@@ -85,8 +85,11 @@ func complaintPath(field, message string) string {
 // protoPath translates a path of Tally's into the caller's own. It is empty for a key that the caller did not set: then the
 // complaint is about what tallyd added.
 func (x *exchange) protoPath(path string) string {
+	if !x.callers(path) {
+		return ""
+	}
 	var out strings.Builder
-	at, msg := x.method.request, x.msg
+	at := x.method.request
 	for i, step := range strings.Split(path, ".") {
 		name, index, _ := strings.Cut(step, "[")
 		if at == nil {
@@ -102,7 +105,7 @@ func (x *exchange) protoPath(path string) string {
 			out.WriteString("." + step)
 			continue
 		}
-		if f == nil || f.local || (i == 0 && !msg.Has(f.desc) && !f.required) {
+		if f == nil || f.local {
 			return ""
 		}
 		if i > 0 {
@@ -117,23 +120,51 @@ func (x *exchange) protoPath(path string) string {
 	return out.String()
 }
 
-// dropRefused removes from the parts that were read before the keys that Tally refuses and the caller did not set, once, and
-// reports whether the request may be sent again.
+// callers tells whether a complaint about a path of the body is about what the caller asked for: a field that it set, named in the
+// mask, or left out although it is required. What only the parts that were read before brought in is not.
+func (x *exchange) callers(path string) bool {
+	own, err := x.method.body(x.msg, nil)
+	if err != nil {
+		return false
+	}
+	top, _, _ := strings.Cut(path, ".")
+	name, _, _ := strings.Cut(top, "[")
+	f := x.method.request.byKey[name]
+	return (holds(own, top) || f != nil && f.required) && (holds(own, path) || !holds(x.body, path))
+}
+
+// holds tells whether an object has a value at a path; within a list it does not look.
+func holds(object jsontext.Value, path string) bool {
+	step, rest, nested := strings.Cut(path, ".")
+	name, _, listed := strings.Cut(step, "[")
+	found := false
+	_ = eachMember(object, func(key string, value jsontext.Value) error {
+		found = found || key == name && (!nested || listed || holds(value, rest))
+		return nil
+	})
+	return found
+}
+
+// maxDrops bounds how often a request is sent again without a key that Tally refused: it names one at a time.
+const maxDrops = 5
+
+// dropRefused removes from the parts that were read before the keys that Tally refuses and the caller did not set, and reports
+// whether the request may be sent again.
 func (x *exchange) dropRefused(e *Error) bool {
-	if x.dropped || e.Status != 400 || len(x.options.parts) == 0 || len(e.Violations) == 0 {
+	if x.drops == maxDrops || e.Status != 400 || len(x.options.parts) == 0 || len(e.Violations) == 0 {
 		return false
 	}
 	parts := maps.Clone(x.options.parts)
 	for _, v := range e.Violations {
 		part, key, nested := strings.Cut(v.Key, ".")
 		before, ok := parts[part]
-		if v.Code != unknownKey || !nested || !ok || strings.ContainsAny(key, ".[") {
+		if v.Code != unknownKey || v.Field != "" || !nested || !ok || strings.ContainsAny(key, ".[") {
 			return false
 		}
 		parts[part] = withoutKey(before, key)
 		x.client.config.Drift(string(x.method.request.desc.FullName())+"."+v.Key, "refused_key")
 	}
-	x.dropped = true
+	x.drops++
 	x.options.parts = parts
 	body, err := x.method.body(x.msg, x.options.parts)
 	if err != nil || string(body) == string(x.body) {

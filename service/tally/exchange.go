@@ -41,7 +41,7 @@ type exchange struct {
 	attempts int
 	hooked   bool
 	hookErr  error
-	dropped  bool
+	drops    int
 	swapped  bool
 	replayed bool // an attempt before this one may have reached Tally
 }
