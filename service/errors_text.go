@@ -76,7 +76,16 @@ func ownViolations(invalid *protovalidate.ValidationError) []tally.Violation {
 		if names := enumNames(v); names != "" {
 			rule = "must be one of " + names
 		}
+		switch {
+		case isEmpty(v) && v.Proto.GetRuleId() == "string.min_len":
+			rule = "is required"
+		case isEmpty(v):
+			rule = "is required: " + rule
+		}
 		field := protovalidate.FieldPathString(v.Proto.GetField())
+		if n := len(violations); n > 0 && violations[n-1].Field == field {
+			continue // one rule at a time is enough to mend a field
+		}
 		if field == "" {
 			// BadRequest knows no rule about several fields; a lone dot would help nobody.
 			field = "request"
@@ -84,6 +93,21 @@ func ownViolations(invalid *protovalidate.ValidationError) []tally.Violation {
 		violations = append(violations, tally.Violation{Field: field, Description: rule})
 	}
 	return violations
+}
+
+// isEmpty tells that a field breaks its rule because it was left out.
+func isEmpty(v *protovalidate.Violation) bool {
+	if v.FieldDescriptor == nil || !v.FieldValue.IsValid() || v.FieldDescriptor.IsList() || v.FieldDescriptor.IsMap() {
+		return false
+	}
+	switch v.FieldDescriptor.Kind() {
+	case protoreflect.StringKind:
+		return v.FieldValue.String() == ""
+	case protoreflect.EnumKind:
+		return v.FieldValue.Enum() == 0
+	default:
+		return false
+	}
 }
 
 // enumNames spells the numbers of an enum's rule as the caller's code does.

@@ -12,7 +12,7 @@ import (
 
 // protoCmd is `tallyd proto`: it hands out the contract, from which other languages generate their client.
 type protoCmd struct {
-	Out           string `placeholder:"DIR" help:"Write the contract's .proto files and every file that they import below this folder."`
+	Out           string `placeholder:"DIR" help:"Write the contract's .proto files and every file that they import below this folder, for protoc 22 or later."`
 	DescriptorSet string `placeholder:"FILE" help:"Write the contract with comments as a FileDescriptorSet that needs no other module, for protoc --descriptor_set_in, buf generate and grpcurl -protoset; - for standard output."`
 }
 

@@ -92,7 +92,7 @@ func TestCallTellsWhatItsOptionsSay(t *testing.T) {
 		{
 			name:      "FormService.UpdateForm",
 			wantRoute: "`PATCH /forms/{form_id}`", wantEffect: "idempotent write",
-			wantCost: "1, or 2 with settings or expected_update_time", wantPlan: "any",
+			wantCost: "1, or 2 with settings or expected_update_time; one more for each setting that Tally refuses to take back, up to 5", wantPlan: "any",
 			wantReasons: []string{
 				"TALLY_PERMISSION_DENIED", "RESOURCE_NOT_FOUND", "RESOURCE_GONE", "RESOURCE_LOCKED", "INVALID_FIELD",
 				"REQUEST_TOO_LARGE", "ETAG_MISMATCH",

@@ -62,6 +62,9 @@ func (x *exchange) prepare() error {
 		return err
 	}
 	x.body, err = x.method.body(x.msg, x.options.parts)
+	if err == nil && x.method.effect == Update && string(x.body) == "{}" {
+		return &fieldRuleError{path: "update_mask", rule: "must name a field to change, or the request must set one"}
+	}
 	return err
 }
 

@@ -33,7 +33,8 @@ type ListFormsRequest struct {
 	WorkspaceIds []string `protobuf:"bytes,1,rep,name=workspace_ids,json=workspaceIds,proto3" json:"workspace_ids,omitempty"`
 	// Most forms to return, 50 when 0; above 500 counts as 500.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// `next_page_token` of the page before; empty for the first page. The other fields must not change between pages.
+	// `next_page_token` of the page before; empty for the first page. The other fields must not change between pages, and
+	// `page_size` is that of the first page.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -622,7 +623,7 @@ type ListQuestionsRequest struct {
 	FormId string `protobuf:"bytes,1,opt,name=form_id,json=formId,proto3" json:"form_id,omitempty"`
 	// Most questions to return; all of them when 0.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// `next_page_token` of the page before; empty for the first page.
+	// `next_page_token` of the page before; empty for the first page. `page_size` is that of the first page.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -869,7 +870,7 @@ type ListBlocksRequest struct {
 	FormId string `protobuf:"bytes,1,opt,name=form_id,json=formId,proto3" json:"form_id,omitempty"`
 	// Most blocks to return; all of them when 0.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// `next_page_token` of the page before; empty for the first page.
+	// `next_page_token` of the page before; empty for the first page. `page_size` is that of the first page.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1174,15 +1175,15 @@ const file_tallyd_v1_form_service_proto_rawDesc = "" +
 	"\x14ReplaceBlocksRequest\x12%\n" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12-\n" +
 	"\x06blocks\x18\x02 \x03(\v2\x10.tallyd.v1.BlockB\x03\xe0A\x02R\x06blocks\"\x17\n" +
-	"\x15ReplaceBlocksResponse2\x9c\t\n" +
+	"\x15ReplaceBlocksResponse2\xe2\t\n" +
 	"\vFormService\x12p\n" +
 	"\tListForms\x12\x1b.tallyd.v1.ListFormsRequest\x1a\x1c.tallyd.v1.ListFormsResponse\"(\xea\xe0\x18\x13\n" +
 	"\x05items\x12\ahasMore\x18\xf4\x03\x82\xd3\xe4\x93\x02\b\x12\x06/forms\x90\x02\x01\x12b\n" +
 	"\n" +
 	"CreateForm\x12\x1c.tallyd.v1.CreateFormRequest\x1a\x1d.tallyd.v1.CreateFormResponse\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*b\x04form\"\x06/forms\x12c\n" +
-	"\aGetForm\x12\x19.tallyd.v1.GetFormRequest\x1a\x1a.tallyd.v1.GetFormResponse\"!\x82\xd3\xe4\x93\x02\x18b\x04form\x12\x10/forms/{form_id}\x90\x02\x01\x12\xb1\x01\n" +
+	"\aGetForm\x12\x19.tallyd.v1.GetFormRequest\x1a\x1a.tallyd.v1.GetFormResponse\"!\x82\xd3\xe4\x93\x02\x18b\x04form\x12\x10/forms/{form_id}\x90\x02\x01\x12\xf7\x01\n" +
 	"\n" +
-	"UpdateForm\x12\x1c.tallyd.v1.UpdateFormRequest\x1a\x1d.tallyd.v1.UpdateFormResponse\"f\xf2\xe0\x18>\x12-1, or 2 with settings or expected_update_time\x1a\rETAG_MISMATCH\x82\xd3\xe4\x93\x02\x1b:\x01*b\x04form2\x10/forms/{form_id}\x90\x02\x02\x12f\n" +
+	"UpdateForm\x12\x1c.tallyd.v1.UpdateFormRequest\x1a\x1d.tallyd.v1.UpdateFormResponse\"\xab\x01\xf2\xe0\x18\x82\x01\x12q1, or 2 with settings or expected_update_time; one more for each setting that Tally refuses to take back, up to 5\x1a\rETAG_MISMATCH\x82\xd3\xe4\x93\x02\x1b:\x01*b\x04form2\x10/forms/{form_id}\x90\x02\x02\x12f\n" +
 	"\n" +
 	"DeleteForm\x12\x1c.tallyd.v1.DeleteFormRequest\x1a\x1d.tallyd.v1.DeleteFormResponse\"\x1b\x82\xd3\xe4\x93\x02\x12*\x10/forms/{form_id}\x90\x02\x02\x12\x88\x01\n" +
 	"\rListQuestions\x12\x1f.tallyd.v1.ListQuestionsRequest\x1a .tallyd.v1.ListQuestionsResponse\"4\xea\xe0\x18\v\n" +

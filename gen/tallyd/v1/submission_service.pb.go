@@ -42,7 +42,8 @@ type ListSubmissionsRequest struct {
 	View SubmissionView `protobuf:"varint,6,opt,name=view,proto3,enum=tallyd.v1.SubmissionView" json:"view,omitempty"`
 	// Most submissions to return; 50 when 0, above 500 counts as 500.
 	PageSize int32 `protobuf:"varint,7,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// `next_page_token` of the page before; empty for the first page. The other fields must not change between pages.
+	// `next_page_token` of the page before; empty for the first page. The other fields must not change between pages, and
+	// `page_size` is that of the first page.
 	PageToken     string `protobuf:"bytes,8,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
