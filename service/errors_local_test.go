@@ -64,6 +64,7 @@ func transportCases() []transportCase {
 		{"contract after a first try", tally.KindContract, "unknown", internal, unknown, "TALLY_CONTRACT", "unknown", "-1", 0, plainDetails},
 		{"page token", tally.KindPageToken, "", invalid, invalid, "PAGE_TOKEN_INVALID", "not_sent", "", 0, plainDetails},
 		{"precondition", tally.KindPrecondition, "", codes.Aborted, codes.Aborted, "ETAG_MISMATCH", "not_sent", "", 0, plainDetails},
+		{"missing from a list", tally.KindMissing, "not_sent", codes.NotFound, codes.NotFound, "RESOURCE_NOT_FOUND", "not_sent", "", 0, []string{"ErrorInfo", "ResourceInfo"}},
 		{"contract", tally.KindContract, "", internal, internal, "TALLY_CONTRACT", "not_sent", "", 0, plainDetails},
 		{"a kind that has no row", tally.Kind(99), "", internal, internal, "INTERNAL", "unknown", "-1", 0, plainDetails},
 	}

@@ -60,6 +60,11 @@ var (
 		outcome: tally.OutcomeNotSent, domain: weSay,
 		message: "the resource is not as the caller expects: the caller should read it again and decide anew",
 	}
+	rowMissing = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_RESOURCE_NOT_FOUND, code: codes.NotFound,
+		outcome: tally.OutcomeNotSent, domain: weSay, resource: true,
+		message: "Tally's list holds no such resource, or this service's key does not see it: the caller should check the id",
+	}
 	rowDeadlineTooShort = row{
 		reason: tallydv1.ErrorReason_ERROR_REASON_DEADLINE_TOO_SHORT, code: codes.DeadlineExceeded,
 		outcome: tally.OutcomeNotSent, domain: weSay,

@@ -88,6 +88,7 @@ var kindRows = map[tally.Kind]row{
 	tally.KindInvalid:          rowOwnInvalid,
 	tally.KindPageToken:        rowPageToken,
 	tally.KindPrecondition:     rowPrecondition,
+	tally.KindMissing:          rowMissing,
 	tally.KindItemTooLarge:     rowItemTooLarge,
 	tally.KindContract:         rowOwnContract,
 }

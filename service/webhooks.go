@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -100,8 +99,8 @@ func (w *webhooks) find(ctx context.Context, id string) (*tallydv1.Webhook, erro
 		}
 		if list.PageToken = page.GetNextPageToken(); list.GetPageToken() == "" {
 			return nil, &tally.Error{
-				Kind: tally.KindStatus, Status: http.StatusNotFound, JSON: true, Effect: tally.Update,
-				Outcome: tally.OutcomeRejected, ResourceType: "webhook", ResourceID: id,
+				Kind: tally.KindMissing, Effect: tally.Update, Outcome: tally.OutcomeNotSent,
+				ResourceType: "webhook", ResourceID: id,
 			}
 		}
 	}

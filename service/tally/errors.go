@@ -50,6 +50,8 @@ const (
 	KindPageToken
 	// KindPrecondition is an expected_update_time that is not the resource's.
 	KindPrecondition
+	// KindMissing is a resource that Tally's list of them does not hold, found out before a write.
+	KindMissing
 	// KindItemTooLarge is a single item over what a unary answer may hold; Size and Limit hold both.
 	KindItemTooLarge
 	// KindContract is a request that tallyd could not build from its own contract.
