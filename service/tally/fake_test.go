@@ -46,7 +46,12 @@ func (s *script) accept() {
 		s.mu.Lock()
 		s.open[conn] = true
 		s.mu.Unlock()
-		s.served.Go(func() { s.serve(conn) })
+		s.served.Go(func() {
+			s.serve(conn)
+			s.mu.Lock()
+			delete(s.open, conn)
+			s.mu.Unlock()
+		})
 	}
 }
 

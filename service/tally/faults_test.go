@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -133,6 +132,7 @@ func TestFaults(t *testing.T) {
 			effect := []string{"read", "write"}[i]
 			t.Run(test.name+"/"+effect, func(t *testing.T) {
 				fake := play(t, test.steps...)
+				leavesNothing(t)
 				client := clientFor(t, fake.url(), quick)
 				req, resp := call()
 				err := client.Call(t.Context(), req, resp)
@@ -169,6 +169,7 @@ func checkFault(t *testing.T, err error, kind tally.Kind, outcome tally.Outcome)
 // TestRedirectsAreNeverFollowed covers rows 18 to 20: the key must not travel, not even to a sub-domain or another port.
 func TestRedirectsAreNeverFollowed(t *testing.T) {
 	elsewhere := play(t, reply("200 OK", json, okForm))
+	leavesNothing(t)
 	for _, status := range []string{"301", "302", "303", "307", "308"} {
 		for i, call := range []func() (proto.Message, proto.Message){read, write} {
 			fake := play(t, reply(status+" X", "Location: "+elsewhere.url()+"/secret?token=abc", ""))
@@ -208,6 +209,7 @@ func TestDeleteIsRepeatedOnce(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			fake := play(t, test.steps...)
+			leavesNothing(t)
 			req, resp := remove()
 			err := clientFor(t, fake.url()).Call(t.Context(), req, resp)
 			checkFault(t, err, test.wantKind, test.wantOutcome)
@@ -221,6 +223,7 @@ func TestDeleteIsRepeatedOnce(t *testing.T) {
 // TestRetryShare holds repetitions to a tenth of the calls, with a reserve for quiet times.
 func TestRetryShare(t *testing.T) {
 	fake := play(t, reply("503 X", "", ""))
+	leavesNothing(t)
 	client := clientFor(t, fake.url())
 	const calls = 60
 	for range calls {
@@ -241,6 +244,7 @@ func TestStaleConnection(t *testing.T) {
 		c.Close()
 	}
 	fake := play(t, closeAfter, reply("201 Created", json, okForm))
+	leavesNothing(t)
 	client := clientFor(t, fake.url())
 	req, resp := read()
 	if err := client.Call(t.Context(), req, resp); err != nil {
@@ -260,6 +264,7 @@ func TestNotSent(t *testing.T) {
 	closed := play(t, hang)
 	closed.stop()
 	plain := play(t, hang)
+	leavesNothing(t)
 	tests := []struct {
 		name, url string
 		want      tally.Kind
@@ -297,7 +302,9 @@ func TestKeyNeverShown(t *testing.T) {
 	}
 	for name, s := range steps {
 		t.Run(name, func(t *testing.T) {
-			client := clientFor(t, play(t, s).url())
+			fake := play(t, s)
+			leavesNothing(t)
+			client := clientFor(t, fake.url())
 			req, resp := write()
 			err := client.Call(t.Context(), req, resp)
 			failure, ok := errors.AsType[*tally.Error](err)
@@ -318,6 +325,7 @@ func TestKeyNeverShown(t *testing.T) {
 // TestDeadKey covers row 15: under the latch nothing leaves, and a confirmed 401 says so.
 func TestDeadKey(t *testing.T) {
 	fake := play(t, reply("401 X", "", "Unauthorized"))
+	leavesNothing(t)
 	key := newKey(t)
 	key.verdict = apikey.VerdictRejected
 	client := clientFor(t, fake.url(), func(c *tally.Config) { c.Keys = key })
@@ -338,6 +346,7 @@ func TestDeadKey(t *testing.T) {
 // TestSupersededKey sends again with the new key, once, since Tally did nothing with the old one's request.
 func TestSupersededKey(t *testing.T) {
 	fake := play(t, reply("401 X", "", "Unauthorized"), reply("201 Created", json, okForm))
+	leavesNothing(t)
 	key := newKey(t)
 	key.verdict = apikey.VerdictSuperseded
 	client := clientFor(t, fake.url(), func(c *tally.Config) { c.Keys = key })
@@ -361,6 +370,7 @@ func TestCallerLeaves(t *testing.T) {
 		<-release
 		reply("201 Created", json, okForm)(c, r)
 	})
+	leavesNothing(t)
 	client := clientFor(t, fake.url())
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
@@ -389,6 +399,7 @@ func TestCallerLeaves(t *testing.T) {
 // TestBeforeSend runs the hook of a write once a connection is there, and an error from it stops the write.
 func TestBeforeSend(t *testing.T) {
 	fake := play(t, reply("201 Created", json, okForm))
+	leavesNothing(t)
 	client := clientFor(t, fake.url())
 	hooks := 0
 	var stop error
@@ -413,24 +424,5 @@ func TestBeforeSend(t *testing.T) {
 	}
 	if got := fake.requests.Load(); got != before {
 		t.Errorf("the write left although its hook failed")
-	}
-}
-
-// TestNothingIsLeftBehind is the invariant after faults: no goroutine of a call outlives it.
-func TestNothingIsLeftBehind(t *testing.T) {
-	fake := play(t, reset, hang, cut("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"), reply("200 OK", json, okForm))
-	before := runtime.NumGoroutine()
-	client := clientFor(t, fake.url(), quick)
-	for range 20 {
-		req, resp := read()
-		_ = client.Call(t.Context(), req, resp)
-	}
-	client.Close()
-	deadline := time.Now().Add(5 * time.Second)
-	for runtime.NumGoroutine() > before+1 {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
-		}
-		runtime.Gosched()
 	}
 }
