@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -45,6 +46,8 @@ type Config struct {
 	Log *slog.Logger
 	// TLS replaces the system's certificate pool; nil for the default.
 	TLS *tls.Config
+	// Resolver finds Tally's address, for an owner with a name server of his own; nil for the system's.
+	Resolver *net.Resolver
 }
 
 // Client makes the requests that the contract describes. It is safe for concurrent use.
@@ -65,7 +68,7 @@ func New(contract *Contract, config Config) *Client {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	transport := newTransport(config.URL, config.Limits, config.TLS)
+	transport := newTransport(config)
 	return &Client{
 		contract: contract,
 		config:   config,

@@ -13,10 +13,13 @@ import (
 
 // script is a Tally made of bytes: each connection reads requests and answers the n-th request of all with the n-th step.
 type script struct {
-	listener net.Listener
-	requests atomic.Int64
-	steps    []func(net.Conn, *http.Request)
-	served   sync.WaitGroup
+	listener    net.Listener
+	scheme      string
+	connections atomic.Int64
+	requests    atomic.Int64
+	latest      atomic.Pointer[http.Request]
+	steps       []func(net.Conn, *http.Request)
+	served      sync.WaitGroup
 
 	mu   sync.Mutex
 	open map[net.Conn]bool
@@ -29,13 +32,22 @@ func play(t testing.TB, steps ...func(net.Conn, *http.Request)) *script {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &script{listener: listener, steps: steps, open: map[net.Conn]bool{}}
+	return playOn(t, "http", listener, steps...)
+}
+
+// playOn starts a script on a listener of the test's making, such as one with TLS.
+func playOn(t testing.TB, scheme string, listener net.Listener, steps ...func(net.Conn, *http.Request)) *script {
+	t.Helper()
+	s := &script{listener: listener, scheme: scheme, steps: steps, open: map[net.Conn]bool{}}
 	s.served.Go(s.accept)
 	t.Cleanup(s.stop)
 	return s
 }
 
-func (s *script) url() string { return "http://" + s.listener.Addr().String() }
+func (s *script) url() string { return s.scheme + "://" + s.listener.Addr().String() }
+
+// last returns the latest request, without its body.
+func (s *script) last() *http.Request { return s.latest.Load() }
 
 func (s *script) accept() {
 	for {
@@ -43,6 +55,7 @@ func (s *script) accept() {
 		if err != nil {
 			return
 		}
+		s.connections.Add(1)
 		s.mu.Lock()
 		s.open[conn] = true
 		s.mu.Unlock()
@@ -64,6 +77,7 @@ func (s *script) serve(conn net.Conn) {
 			return
 		}
 		_, _ = io.Copy(io.Discard, req.Body)
+		s.latest.Store(req)
 		n := int(s.requests.Add(1))
 		s.steps[min(n, len(s.steps))-1](conn, req)
 	}

@@ -45,7 +45,7 @@ func leavesNothing(t testing.TB) {
 				}
 			}
 			if time.Now().After(deadline) {
-				t.Errorf("after the test: %v, want at most %v and %d KiB of heap; goroutines:\n%s", after, before, heapSlack>>10, stacks())
+				t.Errorf("after the test: %v, want at most %v and %d KiB more; goroutines:\n%s", measure(), before, heapSlack>>10, stacks())
 				return
 			}
 			// Nothing tells of the end of somebody else's goroutine.

@@ -56,19 +56,21 @@ var errPrivateAddress = errors.New("the name leads to a private address")
 
 // newTransport returns the transport for Tally. It follows no redirect, asks no proxy, and inflates nothing by itself, so that
 // the limit on inflated bytes is ours.
-func newTransport(base *url.URL, limits Limits, roots *tls.Config) *http.Transport {
+func newTransport(config Config) *http.Transport {
+	limits := config.Limits
 	dialer := &net.Dialer{
+		Resolver:      config.Resolver,
 		Timeout:       limits.Connect,
 		FallbackDelay: 250 * time.Millisecond,
 		KeepAlive:     30 * time.Second,
 	}
-	if guarded(base) {
+	if guarded(config.URL) {
 		dialer.Control = refusePrivate
 	}
 	return &http.Transport{
 		Proxy:                  nil,
 		DialContext:            dialer.DialContext,
-		TLSClientConfig:        tlsConfig(roots),
+		TLSClientConfig:        tlsConfig(config.TLS),
 		TLSHandshakeTimeout:    limits.TLS,
 		ResponseHeaderTimeout:  limits.Header,
 		ExpectContinueTimeout:  time.Second,
@@ -97,6 +99,9 @@ func guarded(base *url.URL) bool {
 	return err != nil && host != "localhost" && !strings.HasSuffix(host, ".localhost")
 }
 
+// sharedSpace is the carriers' own address space (RFC 6598), private in all but name.
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
+
 // refusePrivate runs after name resolution and before the connection is made.
 func refusePrivate(_, address string, _ syscall.RawConn) error {
 	addr, err := netip.ParseAddrPort(address)
@@ -104,7 +109,7 @@ func refusePrivate(_, address string, _ syscall.RawConn) error {
 		return err
 	}
 	ip := addr.Addr().Unmap()
-	if ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsUnspecified() || ip.IsMulticast() {
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || sharedSpace.Contains(ip) {
 		return errPrivateAddress
 	}
 	return nil
