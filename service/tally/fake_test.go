@@ -28,20 +28,38 @@ type script struct {
 // play starts a script; the last step serves all further requests.
 func play(t testing.TB, steps ...func(net.Conn, *http.Request)) *script {
 	t.Helper()
+	return playOn(t, "http", listen(t), steps...)
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return playOn(t, "http", listener, steps...)
+	return listener
 }
 
 // playOn starts a script on a listener of the test's making, such as one with TLS.
 func playOn(t testing.TB, scheme string, listener net.Listener, steps ...func(net.Conn, *http.Request)) *script {
 	t.Helper()
-	s := &script{listener: listener, scheme: scheme, steps: steps, open: map[net.Conn]bool{}}
-	s.served.Go(s.accept)
-	t.Cleanup(s.stop)
+	s := &script{steps: steps}
+	s.start(t, scheme, listener, s.serve)
 	return s
+}
+
+// playRaw starts a Tally that does with each connection what serve does, and then closes it.
+func playRaw(t testing.TB, scheme string, listener net.Listener, serve func(net.Conn)) *script {
+	t.Helper()
+	s := &script{}
+	s.start(t, scheme, listener, serve)
+	return s
+}
+
+func (s *script) start(t testing.TB, scheme string, listener net.Listener, serve func(net.Conn)) {
+	s.scheme, s.listener, s.open = scheme, listener, map[net.Conn]bool{}
+	s.served.Go(func() { s.accept(serve) })
+	t.Cleanup(s.stop)
 }
 
 func (s *script) url() string { return s.scheme + "://" + s.listener.Addr().String() }
@@ -49,7 +67,7 @@ func (s *script) url() string { return s.scheme + "://" + s.listener.Addr().Stri
 // last returns the latest request, without its body.
 func (s *script) last() *http.Request { return s.latest.Load() }
 
-func (s *script) accept() {
+func (s *script) accept(serve func(net.Conn)) {
 	for {
 		conn, err := s.listener.Accept()
 		if err != nil {
@@ -60,7 +78,8 @@ func (s *script) accept() {
 		s.open[conn] = true
 		s.mu.Unlock()
 		s.served.Go(func() {
-			s.serve(conn)
+			defer conn.Close()
+			serve(conn)
 			s.mu.Lock()
 			delete(s.open, conn)
 			s.mu.Unlock()
@@ -69,7 +88,6 @@ func (s *script) accept() {
 }
 
 func (s *script) serve(conn net.Conn) {
-	defer conn.Close()
 	r := bufio.NewReader(conn)
 	for {
 		req, err := http.ReadRequest(r)
