@@ -55,7 +55,7 @@ type Client struct {
 	contract *Contract
 	config   Config
 	http     http.RoundTripper
-	idle     func()
+	hangUp   func()
 	retries  retryBudget
 	running  sync.WaitGroup
 }
@@ -68,19 +68,19 @@ func New(contract *Contract, config Config) *Client {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	transport := newTransport(config)
+	transport, hangUp := newTransport(config)
 	return &Client{
 		contract: contract,
 		config:   config,
 		http:     keyTransport{next: transport},
-		idle:     transport.CloseIdleConnections,
+		hangUp:   hangUp,
 	}
 }
 
-// Close waits for writes that outlived their callers and closes idle connections. Calls must have ended before.
+// Close waits for writes that outlived their callers and closes all connections. Calls must have ended before.
 func (c *Client) Close() {
 	c.running.Wait()
-	c.idle()
+	c.hangUp()
 }
 
 // callOptions are what a handler says about one call beyond the request.

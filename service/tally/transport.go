@@ -54,10 +54,11 @@ const maxHeaderBytes = 64 << 10
 // errPrivateAddress is a public name that resolved into a private network: somebody wants the key.
 var errPrivateAddress = errors.New("the name leads to a private address")
 
-// newTransport returns the transport for Tally. It follows no redirect, asks no proxy, and inflates nothing by itself, so that
-// the limit on inflated bytes is ours.
-func newTransport(config Config) *http.Transport {
+// newTransport returns the transport for Tally and what ends its connections. It follows no redirect, asks no proxy, and inflates
+// nothing by itself, so that the limit on inflated bytes is ours.
+func newTransport(config Config) (*http.Transport, context.CancelFunc) {
 	limits := config.Limits
+	life, end := context.WithCancel(context.Background())
 	dialer := &net.Dialer{
 		Resolver:      config.Resolver,
 		Timeout:       limits.Connect,
@@ -67,9 +68,9 @@ func newTransport(config Config) *http.Transport {
 	if guarded(config.URL) {
 		dialer.Control = refusePrivate
 	}
-	return &http.Transport{
+	transport := &http.Transport{
 		Proxy:                  nil,
-		DialContext:            dialer.DialContext,
+		DialContext:            dialWithin(life, dialer),
 		TLSClientConfig:        tlsConfig(config.TLS),
 		TLSHandshakeTimeout:    limits.TLS,
 		ResponseHeaderTimeout:  limits.Header,
@@ -80,6 +81,36 @@ func newTransport(config Config) *http.Transport {
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		DisableCompression:     true,
 		ForceAttemptHTTP2:      true,
+		// A connection that died without a word would otherwise take every call with it until the kernel gives up.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: limits.Header, PingTimeout: limits.Connect},
+	}
+	return transport, func() {
+		transport.CloseIdleConnections()
+		end()
+	}
+}
+
+// boundConn ends with its client at the latest.
+type boundConn struct {
+	net.Conn
+	unbind func() bool
+}
+
+// Close is net.Conn's.
+func (c *boundConn) Close() error {
+	c.unbind()
+	return c.Conn.Close()
+}
+
+// dialWithin ends the connections it made when life ends. The transport by itself forgets an HTTP/2 connection that seems busy at
+// that moment because a call on it was cancelled a moment before.
+func dialWithin(life context.Context, dialer *net.Dialer) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &boundConn{Conn: conn, unbind: context.AfterFunc(life, func() { _ = conn.Close() })}, nil
 	}
 }
 
