@@ -157,6 +157,9 @@ func (x *exchange) statusError(answer *reply, key apikey.Key) *Error {
 		e.Kind = KindFeature
 	case answer.status == http.StatusUnauthorized:
 		e.Kind, e.KeyAlias = KindKeyRejected, key.Alias()
+	case answer.status == http.StatusNotFound && !e.JSON:
+		// Tally's own says so in JSON: the route is gone, not the resource.
+		e.Kind = KindProtocol
 	}
 	return e
 }

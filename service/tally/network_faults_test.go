@@ -1,14 +1,22 @@
 package tally_test
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tallyd/tallyd/service/tally"
 )
@@ -95,5 +103,215 @@ func TestOwnNameServer(t *testing.T) {
 	}
 	if got := fake.last().Host; !strings.HasPrefix(got, "tally.localhost:") {
 		t.Errorf("Host = %q, want the name", got)
+	}
+}
+
+// blackHole listens at an address and swallows every packet that comes: its queue of connections is full and nobody accepts.
+func blackHole(t testing.TB, network, address string) net.Listener {
+	t.Helper()
+	listener, err := net.Listen(network, address)
+	if err != nil {
+		t.Skipf("no black hole: %v", err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	raw, err := listener.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) { err = syscall.Listen(int(fd), 0) }); err != nil {
+		t.Fatal(err)
+	}
+	for range 8 {
+		conn, err := net.DialTimeout(network, listener.Addr().String(), 100*time.Millisecond)
+		if err != nil {
+			return listener
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+	t.Skip("no black hole: this system accepts more connections than were asked for")
+	return nil
+}
+
+// TestUnreachable covers row 44: nothing leaves where nobody listens, and it is known within the limit.
+func TestUnreachable(t *testing.T) {
+	closed := listen(t)
+	closed.Close()
+	tests := []struct {
+		name    string
+		address string
+	}{
+		{"row 44: refused", closed.Addr().String()},
+		{"row 44: black hole", blackHole(t, "tcp4", "127.0.0.1:0").Addr().String()},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			leavesNothing(t)
+			client := clientFor(t, "http://"+test.address, impatient)
+			req, resp := write()
+			begin := time.Now()
+			checkFault(t, client.Call(t.Context(), req, resp), tally.KindConnect, tally.OutcomeNotSent)
+			// Two attempts, each within Limits.Connect.
+			if took := time.Since(begin); took > 2*time.Second {
+				t.Errorf("Call() took %v, want about twice Limits.Connect at most", took)
+			}
+		})
+	}
+}
+
+// TestDeadlineInBlackHole covers row 44: a caller's deadline ends before the limit does.
+func TestDeadlineInBlackHole(t *testing.T) {
+	hole := blackHole(t, "tcp4", "127.0.0.1:0")
+	leavesNothing(t)
+	client := clientFor(t, "http://"+hole.Addr().String())
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	req, resp := write()
+	checkFault(t, client.Call(ctx, req, resp), tally.KindDeadline, tally.OutcomeNotSent)
+}
+
+// TestIPv6BlackHole covers row 56: when packets over IPv6 vanish, IPv4 is tried after a quarter of a second, long before the dial's
+// limit.
+func TestIPv6BlackHole(t *testing.T) {
+	fake := play(t, reply("200 OK", json, okForm))
+	_, port, err := net.SplitHostPort(fake.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	blackHole(t, "tcp6", net.JoinHostPort("::1", port))
+	server := &nameServer{addresses: []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.1")}}
+	resolver := server.resolve(t)
+	leavesNothing(t)
+	client := clientFor(t, under(t, "tally.localhost", fake.url()), func(c *tally.Config) { c.Resolver = resolver })
+	req, resp := read()
+	begin := time.Now()
+	if err := client.Call(t.Context(), req, resp); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(begin)
+	if took < 200*time.Millisecond {
+		t.Errorf("Call() took %v: IPv6 was not tried first, so this test shows nothing", took)
+	}
+	if took > time.Second {
+		t.Errorf("Call() took %v, want 300 ms and a little", took)
+	}
+}
+
+// TestStaleConnection covers row 49: Tally closed the connection between two calls. A write goes out once, on a new one.
+func TestStaleConnection(t *testing.T) {
+	closeAfter := func(c net.Conn, r *http.Request) {
+		reply("200 OK", json, okForm)(c, r)
+		c.Close()
+	}
+	fake := play(t, closeAfter, reply("201 Created", json, okForm))
+	leavesNothing(t)
+	client := clientFor(t, fake.url())
+	req, resp := read()
+	if err := client.Call(t.Context(), req, resp); err != nil {
+		t.Fatal(err)
+	}
+	req, resp = write()
+	err := client.Call(t.Context(), req, resp)
+	if err == nil && fake.requests.Load() != 2 {
+		t.Errorf("Tally saw %d requests, want the read and the write", fake.requests.Load())
+	}
+	if err != nil {
+		// The client saw the end only after it wrote. Nobody knows what became of it, so it must not have been sent again.
+		checkFault(t, err, tally.KindReset, tally.OutcomeUnknown)
+		if fake.requests.Load() != 1 {
+			t.Errorf("Tally saw %d requests, want the read alone", fake.requests.Load())
+		}
+	}
+}
+
+// TestKeptConnectionDies covers rows 49 and 50: on a connection that served before, Go's client takes an end without answer for an
+// idle connection's and sends again what it may. It may not a write.
+func TestKeptConnectionDies(t *testing.T) {
+	ends := map[string]step{"closed": cut(""), "reset": reset}
+	tests := []struct {
+		name         string
+		call         func() (proto.Message, proto.Message)
+		wantKind     tally.Kind
+		wantOutcome  tally.Outcome
+		wantRequests int64
+	}{
+		{"read", read, 0, "", 3},
+		{"write", write, tally.KindReset, tally.OutcomeUnknown, 2},
+		{"write without a body", retry, tally.KindReset, tally.OutcomeUnknown, 2},
+		{"delete", remove, 0, "", 3},
+	}
+	for end, dies := range ends {
+		for _, test := range tests {
+			t.Run("row 49: "+end+"/"+test.name, func(t *testing.T) {
+				fake := play(t, reply("200 OK", json, okForm), dies, reply("200 OK", json, okForm))
+				leavesNothing(t)
+				client := clientFor(t, fake.url())
+				req, resp := read()
+				if err := client.Call(t.Context(), req, resp); err != nil {
+					t.Fatal(err)
+				}
+				req, resp = test.call()
+				checkFault(t, client.Call(t.Context(), req, resp), test.wantKind, test.wantOutcome)
+				if got := fake.requests.Load(); got != test.wantRequests {
+					t.Errorf("Tally saw %d requests, want %d", got, test.wantRequests)
+				}
+			})
+		}
+	}
+}
+
+// proxyTest names the variable by which TestProxyOfTheEnvironment knows that it is the child.
+const proxyTest = "TALLYD_TEST_PROXY_CHILD"
+
+// TestProxyOfTheEnvironment covers row 57: the key does not go to a proxy that somebody set. It runs again as a child, since Go reads
+// the environment once.
+func TestProxyOfTheEnvironment(t *testing.T) {
+	if os.Getenv(proxyTest) != "" {
+		callThroughEnvironment(t)
+		return
+	}
+	proxy := play(t, reply("200 OK", json, okForm))
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.CommandContext(t.Context(), program, "-test.run=^TestProxyOfTheEnvironment$", "-test.count=1")
+	child.Env = append(os.Environ(), proxyTest+"=1", "NO_PROXY=", "no_proxy=", "REQUEST_METHOD=")
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
+		child.Env = append(child.Env, name+"="+proxy.url())
+	}
+	if out, err := child.CombinedOutput(); err != nil {
+		t.Errorf("the child failed: %v\n%s", err, out)
+	}
+	if n := proxy.connections.Load(); n != 0 {
+		t.Errorf("the proxy saw %d connections, want 0", n)
+	}
+}
+
+func callThroughEnvironment(t *testing.T) {
+	home := newAuthority(t)
+	// Go never asks a proxy for an address of this machine, so a name it must be.
+	named := home.issue(t, func(c *x509.Certificate) { c.DNSNames = []string{"tally.localhost"} })
+	server := &nameServer{addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}
+	resolver := server.resolve(t)
+	own := func(c *tally.Config) { c.Resolver = resolver }
+	for _, fake := range []*script{
+		play(t, reply("200 OK", json, okForm)),
+		playOn(t, "https", listenTLS(t, &tls.Config{Certificates: []tls.Certificate{named}}), reply("200 OK", json, okForm)),
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, under(t, "tally.localhost", fake.url()), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if proxy, err := http.ProxyFromEnvironment(request); err != nil || proxy == nil {
+			t.Fatalf("ProxyFromEnvironment(%v) = %v, %v, want the proxy, else this test shows nothing", request.URL, proxy, err)
+		}
+		client := clientFor(t, request.URL.String(), home.trusted, own)
+		req, resp := read()
+		if err := client.Call(t.Context(), req, resp); err != nil {
+			t.Errorf("%s: Call() = %v, want nil", fake.scheme, err)
+		}
+		if n := fake.requests.Load(); n != 1 {
+			t.Errorf("%s: Tally saw %d requests, want 1", fake.scheme, n)
+		}
 	}
 }
