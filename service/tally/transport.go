@@ -48,8 +48,12 @@ func DefaultLimits() Limits {
 	}
 }
 
-// maxHeaderBytes bounds the answer's header.
-const maxHeaderBytes = 64 << 10
+const (
+	// maxHeaderBytes bounds the answer's header.
+	maxHeaderBytes = 64 << 10
+	// maxReadAhead bounds what the transport holds of an HTTP/2 body that nobody has read yet, on top of Limits.Body.
+	maxReadAhead = 256 << 10
+)
 
 // errPrivateAddress is a public name that resolved into a private network: somebody wants the key.
 var errPrivateAddress = errors.New("the name leads to a private address")
@@ -81,8 +85,11 @@ func newTransport(config Config) (*http.Transport, context.CancelFunc) {
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		DisableCompression:     true,
 		ForceAttemptHTTP2:      true,
-		// A connection that died without a word would otherwise take every call with it until the kernel gives up.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: limits.Header, PingTimeout: limits.Connect},
+		HTTP2: &http.HTTP2Config{
+			// A connection that died without a word would otherwise take every call with it until the kernel gives up.
+			SendPingTimeout: limits.Header, PingTimeout: limits.Connect,
+			MaxReceiveBufferPerStream: maxReadAhead,
+		},
 	}
 	return transport, func() {
 		transport.CloseIdleConnections()
