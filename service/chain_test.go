@@ -193,11 +193,11 @@ func TestErrorOverTheWire(t *testing.T) {
 			wantReason: "INVALID_FIELD", wantDomain: "tallyd", wantText: "form_id must be 1 to 64 letters, digits, '-' or '_'",
 		},
 		{
-			name: "missing form", upstream: fail(404, `{"message":"Form was not found"}`), call: getForm("f1"), wantCode: codes.NotFound,
+			name: "row 13: missing form", upstream: fail(404, `{"message":"Form was not found"}`), call: getForm("f1"), wantCode: codes.NotFound,
 			wantReason: "RESOURCE_NOT_FOUND", wantDomain: "tally.so",
 		},
 		{
-			name: "page instead of JSON", upstream: fail(404, "<html>"), call: getForm("f1"), wantCode: codes.Internal,
+			name: "row 12: page instead of JSON", upstream: fail(404, "<html>"), call: getForm("f1"), wantCode: codes.Internal,
 			wantReason: "TALLY_PROTOCOL", wantDomain: "tallyd",
 		},
 		{

@@ -45,8 +45,6 @@ func (l *ledger) serve(w http.ResponseWriter, r *http.Request) {
 
 func paths(of ...string) *fieldmaskpb.FieldMask { return &fieldmaskpb.FieldMask{Paths: of} }
 
-func ptr[T any](v T) *T { return &v }
-
 // wantCalls compares what Tally saw; bodies are compared as JSON.
 func wantCalls(t *testing.T, want, got []string) {
 	t.Helper()
@@ -91,15 +89,15 @@ func TestUpdateForm(t *testing.T) {
 		wantPart string // of the message
 	}{
 		{
-			name: "what is set", req: &tallydv1.UpdateFormRequest{Name: ptr("New")},
+			name: "what is set", req: &tallydv1.UpdateFormRequest{Name: new("New")},
 			want: []string{`PATCH /forms/f1 {"name":"New"}`},
 		},
 		{
-			name: "what the mask names alone", req: &tallydv1.UpdateFormRequest{Name: ptr("New"), Status: tallydv1.FormStatus_FORM_STATUS_PUBLISHED.Enum(), UpdateMask: paths("name")},
+			name: "what the mask names alone", req: &tallydv1.UpdateFormRequest{Name: new("New"), Status: tallydv1.FormStatus_FORM_STATUS_PUBLISHED.Enum(), UpdateMask: paths("name")},
 			want: []string{`PATCH /forms/f1 {"name":"New"}`},
 		},
 		{
-			name: "a setting", req: &tallydv1.UpdateFormRequest{Settings: &tallydv1.FormSettings{Language: ptr("fr")}, UpdateMask: paths("settings.language")},
+			name: "a setting", req: &tallydv1.UpdateFormRequest{Settings: &tallydv1.FormSettings{Language: new("fr")}, UpdateMask: paths("settings.language")},
 			want: []string{get, `PATCH /forms/f1 {"settings":{"language":"fr","isClosed":true,"password":"p","styles":{"theme":"DARK"},"news":[1,2]}}`},
 		},
 		{
@@ -114,15 +112,15 @@ func TestUpdateForm(t *testing.T) {
 			want: []string{get, `PATCH /forms/f1 {"settings":{"language":"de","isClosed":true,"password":"p","styles":{"theme":"DARK"},"news":3}}`},
 		},
 		{
-			name: "expected time", req: &tallydv1.UpdateFormRequest{Name: ptr("New"), ExpectedUpdateTime: formTime},
+			name: "expected time", req: &tallydv1.UpdateFormRequest{Name: new("New"), ExpectedUpdateTime: formTime},
 			want: []string{get, `PATCH /forms/f1 {"name":"New"}`},
 		},
 		{
-			name: "other time", req: &tallydv1.UpdateFormRequest{Name: ptr("New"), ExpectedUpdateTime: timestamppb.New(formTime.AsTime().Add(time.Second))},
+			name: "other time", req: &tallydv1.UpdateFormRequest{Name: new("New"), ExpectedUpdateTime: timestamppb.New(formTime.AsTime().Add(time.Second))},
 			want: []string{get}, wantCode: codes.Aborted, wantPart: "update_time is 2026-01-02T03:04:05Z",
 		},
 		{
-			name: "path that is none", req: &tallydv1.UpdateFormRequest{Name: ptr("New"), UpdateMask: paths("title")},
+			name: "path that is none", req: &tallydv1.UpdateFormRequest{Name: new("New"), UpdateMask: paths("title")},
 			wantCode: codes.InvalidArgument, wantPart: `update_mask: names "title"`,
 		},
 		{
@@ -176,7 +174,7 @@ func TestUpdateWebhook(t *testing.T) {
 		wantPart string
 	}{
 		{
-			name: "found on the second page", req: &tallydv1.UpdateWebhookRequest{WebhookId: "w2", IsEnabled: ptr(false)},
+			name: "found on the second page", req: &tallydv1.UpdateWebhookRequest{WebhookId: "w2", IsEnabled: new(false)},
 			want: []string{first, second, strings.Replace(whole(""), `"isEnabled":true`, `"isEnabled":false`, 1)},
 		},
 		{
@@ -184,19 +182,19 @@ func TestUpdateWebhook(t *testing.T) {
 			want: []string{first, second, strings.Replace(strings.Replace(whole(""), `"s3"`, `null`, 1), `[{"name":"X-A","value":"1"}]`, `null`, 1)},
 		},
 		{
-			name: "what the mask names alone", req: &tallydv1.UpdateWebhookRequest{WebhookId: "w2", Url: ptr("https://new.example.com"), IsEnabled: ptr(false), UpdateMask: paths("url")},
+			name: "what the mask names alone", req: &tallydv1.UpdateWebhookRequest{WebhookId: "w2", Url: new("https://new.example.com"), IsEnabled: new(false), UpdateMask: paths("url")},
 			want: []string{first, second, strings.Replace(whole(""), "https://w2.example.com", "https://new.example.com", 1)},
 		},
 		{
-			name: "not there", req: &tallydv1.UpdateWebhookRequest{WebhookId: "w9", IsEnabled: ptr(false)},
+			name: "not there", req: &tallydv1.UpdateWebhookRequest{WebhookId: "w9", IsEnabled: new(false)},
 			want: []string{first, second}, wantCode: codes.NotFound, wantPart: "Tally's list holds no such resource",
 		},
 		{
-			name: "other time", req: &tallydv1.UpdateWebhookRequest{WebhookId: "w1", IsEnabled: ptr(false), ExpectedUpdateTime: timestamppb.New(formTime.AsTime().Add(time.Hour))},
+			name: "other time", req: &tallydv1.UpdateWebhookRequest{WebhookId: "w1", IsEnabled: new(false), ExpectedUpdateTime: timestamppb.New(formTime.AsTime().Add(time.Hour))},
 			want: []string{first}, wantCode: codes.Aborted, wantPart: "update_time is",
 		},
 		{
-			name: "private address", req: &tallydv1.UpdateWebhookRequest{WebhookId: "w1", Url: ptr("http://10.0.0.1/")},
+			name: "private address", req: &tallydv1.UpdateWebhookRequest{WebhookId: "w1", Url: new("http://10.0.0.1/")},
 			wantCode: codes.InvalidArgument, wantPart: "url must not lead to this machine",
 		},
 		{

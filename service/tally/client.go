@@ -46,7 +46,7 @@ type Config struct {
 	Log *slog.Logger
 	// TLS replaces the system's certificate pool; nil for the default.
 	TLS *tls.Config
-	// Resolver replaces the system's name servers; nil for the default.
+	// Resolver finds Tally's address, for an owner with a name server of his own; nil for the system's.
 	Resolver *net.Resolver
 }
 
@@ -55,7 +55,7 @@ type Client struct {
 	contract *Contract
 	config   Config
 	http     http.RoundTripper
-	idle     func()
+	hangUp   func()
 	retries  retryBudget
 	running  sync.WaitGroup
 }
@@ -68,12 +68,12 @@ func New(contract *Contract, config Config) *Client {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	transport := newTransport(config)
+	transport, hangUp := newTransport(config)
 	return &Client{
 		contract: contract,
 		config:   config,
 		http:     keyTransport{next: transport},
-		idle:     transport.CloseIdleConnections,
+		hangUp:   hangUp,
 	}
 }
 
@@ -81,7 +81,7 @@ func New(contract *Contract, config Config) *Client {
 // stops the process has little patience left after the drain.
 const lateAtClose = 3 * time.Second
 
-// Close waits a little for writes that outlived their callers and closes idle connections. Calls must have ended before.
+// Close waits a little for writes that outlived their callers and closes all connections. Calls must have ended before.
 func (c *Client) Close() {
 	done := make(chan struct{})
 	go func() {
@@ -92,7 +92,7 @@ func (c *Client) Close() {
 	case <-done:
 	case <-time.After(lateAtClose):
 	}
-	c.idle()
+	c.hangUp()
 }
 
 // callOptions are what a handler says about one call beyond the request.

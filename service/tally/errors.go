@@ -63,7 +63,7 @@ type Outcome string
 
 // The four outcomes; callers branch on them.
 const (
-	// OutcomeNotSent means that no byte left.
+	// OutcomeNotSent means that no byte left, or that Tally vouches for not having looked at what did.
 	OutcomeNotSent Outcome = "not_sent"
 	// OutcomeRejected means that Tally said no.
 	OutcomeRejected Outcome = "rejected"

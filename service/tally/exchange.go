@@ -3,13 +3,11 @@ package tally
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -165,7 +163,10 @@ func (x *exchange) again(ctx context.Context, failure *Error) bool {
 		return true
 	case x.dropRefused(failure):
 		return true
-	case x.attempts > 1 || !failure.repeatable() || !x.client.retries.spend():
+	case x.attempts > 1 || !failure.repeatable():
+		return false
+	case !failure.unprocessed() && !x.client.retries.spend():
+		// What Tally turned away unprocessed, as when it renews a busy connection, is no burden to it.
 		return false
 	}
 	wait := 50*time.Millisecond + rand.N(100*time.Millisecond) //nolint:gosec // jitter needs no secrecy
@@ -179,12 +180,6 @@ func (x *exchange) again(ctx context.Context, failure *Error) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// departure follows an attempt on its way out.
-type departure struct {
-	atomic.Bool             // bytes of the request have left
-	noTLS       atomic.Bool // the handshake failed
 }
 
 // wireResult is what one attempt brought.
@@ -221,7 +216,7 @@ func (x *exchange) writeTrip(ctx context.Context, key apikey.Key, sent *departur
 		return got.answer, sent, got.err
 	case <-ctx.Done():
 	}
-	if !sent.Load() {
+	if !sent.left.Load() {
 		cancel(ctx.Err())
 		got := <-result
 		// The answer may have won the race, and the write may have left in it.
@@ -263,8 +258,10 @@ func (x *exchange) request(ctx context.Context) (*http.Request, error) {
 		return nil, err
 	}
 	if x.body == nil {
-		req.Body, req.GetBody, req.ContentLength = nil, nil, 0
+		req.Body, req.ContentLength = nil, 0
 	}
+	// With it the transport would repeat a write by itself and not say why; see departure.
+	req.GetBody = nil
 	req.Header = http.Header{
 		"Accept":          {"application/json"},
 		"Accept-Encoding": {"gzip"},
@@ -275,28 +272,6 @@ func (x *exchange) request(ctx context.Context) (*http.Request, error) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	return req, nil
-}
-
-// trace runs the caller's hook when a connection is there, counts the request, and notes when its bytes leave.
-func (x *exchange) trace(cancel context.CancelCauseFunc, sent *departure) *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			x.call.requests.Add(1)
-			if x.method.effect == Read || x.call.BeforeSend == nil {
-				return
-			}
-			if !x.hooked {
-				x.hooked, x.hookErr = true, x.call.BeforeSend()
-			}
-			if x.hookErr != nil {
-				cancel(x.hookErr)
-				// The transport would write all the same; a closed connection takes nothing.
-				_ = info.Conn.Close()
-			}
-		},
-		TLSHandshakeDone: func(_ tls.ConnectionState, err error) { sent.noTLS.Store(err != nil) },
-		WroteHeaders:     func() { sent.Store(true) },
-	}
 }
 
 func (x *exchange) logLate(key apikey.Key, got wireResult) {

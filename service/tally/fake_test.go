@@ -13,10 +13,13 @@ import (
 
 // script is a Tally made of bytes: each connection reads requests and answers the n-th request of all with the n-th step.
 type script struct {
-	listener net.Listener
-	requests atomic.Int64
-	steps    []func(net.Conn, *http.Request)
-	served   sync.WaitGroup
+	listener    net.Listener
+	scheme      string
+	connections atomic.Int64
+	requests    atomic.Int64
+	latest      atomic.Pointer[http.Request]
+	steps       []func(net.Conn, *http.Request)
+	served      sync.WaitGroup
 
 	mu   sync.Mutex
 	open map[net.Conn]bool
@@ -25,40 +28,66 @@ type script struct {
 // play starts a script; the last step serves all further requests.
 func play(t testing.TB, steps ...func(net.Conn, *http.Request)) *script {
 	t.Helper()
+	return playOn(t, "http", listen(t), steps...)
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &script{listener: listener, steps: steps, open: map[net.Conn]bool{}}
-	s.served.Go(s.accept)
-	t.Cleanup(s.stop)
+	return listener
+}
+
+// playOn starts a script on a listener of the test's making, such as one with TLS.
+func playOn(t testing.TB, scheme string, listener net.Listener, steps ...func(net.Conn, *http.Request)) *script {
+	t.Helper()
+	s := &script{steps: steps}
+	s.start(t, scheme, listener, s.serve)
 	return s
 }
 
-// connections returns how many were made, whatever came of them.
-func (s *script) connections() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.open)
+// playRaw starts a Tally that does with each connection what serve does, and then closes it.
+func playRaw(t testing.TB, scheme string, listener net.Listener, serve func(net.Conn)) *script {
+	t.Helper()
+	s := &script{}
+	s.start(t, scheme, listener, serve)
+	return s
 }
 
-func (s *script) url() string { return "http://" + s.listener.Addr().String() }
+func (s *script) start(t testing.TB, scheme string, listener net.Listener, serve func(net.Conn)) {
+	s.scheme, s.listener, s.open = scheme, listener, map[net.Conn]bool{}
+	s.served.Go(func() { s.accept(serve) })
+	t.Cleanup(s.stop)
+}
 
-func (s *script) accept() {
+func (s *script) url() string { return s.scheme + "://" + s.listener.Addr().String() }
+
+// last returns the latest request, without its body.
+func (s *script) last() *http.Request { return s.latest.Load() }
+
+func (s *script) accept(serve func(net.Conn)) {
 	for {
 		conn, err := s.listener.Accept()
 		if err != nil {
 			return
 		}
+		s.connections.Add(1)
 		s.mu.Lock()
 		s.open[conn] = true
 		s.mu.Unlock()
-		s.served.Go(func() { s.serve(conn) })
+		s.served.Go(func() {
+			defer conn.Close()
+			serve(conn)
+			s.mu.Lock()
+			delete(s.open, conn)
+			s.mu.Unlock()
+		})
 	}
 }
 
 func (s *script) serve(conn net.Conn) {
-	defer conn.Close()
 	r := bufio.NewReader(conn)
 	for {
 		req, err := http.ReadRequest(r)
@@ -66,6 +95,7 @@ func (s *script) serve(conn net.Conn) {
 			return
 		}
 		_, _ = io.Copy(io.Discard, req.Body)
+		s.latest.Store(req)
 		n := int(s.requests.Add(1))
 		s.steps[min(n, len(s.steps))-1](conn, req)
 	}

@@ -3,11 +3,9 @@ package tally_test
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"errors"
 	"net"
 	"net/http"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,7 +14,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
-	"github.com/tallyd/tallyd/service/apikey"
 	"github.com/tallyd/tallyd/service/tally"
 )
 
@@ -42,6 +39,11 @@ func write() (proto.Message, proto.Message) {
 
 func remove() (proto.Message, proto.Message) {
 	return &tallydv1.DeleteFormRequest{FormId: "f1"}, &tallydv1.DeleteFormResponse{}
+}
+
+// retry is a write without a body.
+func retry() (proto.Message, proto.Message) {
+	return &tallydv1.RetryWebhookEventRequest{WebhookId: "w1", EventId: "e1"}, &tallydv1.RetryWebhookEventResponse{}
 }
 
 func quick(c *tally.Config) {
@@ -96,6 +98,9 @@ func TestFaults(t *testing.T) {
 		{"row 11: challenge with 200", []step{reply("200 OK", htmlType, "<html>Just a moment...</html>")}, protocol},
 		{"row 11: challenge with 403", []step{reply("403 X", htmlType, "<html>Just a moment...</html>")}, both(tally.KindEdgeChallenge, tally.OutcomeRejected)},
 		{"row 11: challenge by header", []step{reply("503 X", "Cf-Mitigated: challenge", "")}, both(tally.KindEdgeChallenge, tally.OutcomeRejected)},
+		{"row 12: 404 page", []step{reply("404 X", htmlType, html)}, both(tally.KindProtocol, tally.OutcomeRejected)},
+		{"row 12: 404 of nobody", []step{reply("404 X", "", "")}, both(tally.KindProtocol, tally.OutcomeRejected)},
+		{"row 13: 404 JSON", []step{reply("404 X", json, `{"message":"Form was not found"}`)}, both(tally.KindStatus, tally.OutcomeRejected)},
 		{"row 16: 401, key alive", []step{reply("401 X", "", "Unauthorized")}, both(tally.KindFeature, tally.OutcomeRejected)},
 		{"row 17: 403 JSON", []step{reply("403 X", json, `{"message":"no"}`)}, both(tally.KindStatus, tally.OutcomeRejected)},
 		{"402", []step{reply("402 X", json, `{"message":"pay"}`)}, both(tally.KindFeature, tally.OutcomeRejected)},
@@ -136,6 +141,7 @@ func TestFaults(t *testing.T) {
 			effect := []string{"read", "write"}[i]
 			t.Run(test.name+"/"+effect, func(t *testing.T) {
 				fake := play(t, test.steps...)
+				leavesNothing(t)
 				client := clientFor(t, fake.url(), quick)
 				req, resp := call()
 				err := client.Call(t.Context(), req, resp)
@@ -172,6 +178,7 @@ func checkFault(t *testing.T, err error, kind tally.Kind, outcome tally.Outcome)
 // TestRedirectsAreNeverFollowed covers rows 18 to 20: the key must not travel, not even to a sub-domain or another port.
 func TestRedirectsAreNeverFollowed(t *testing.T) {
 	elsewhere := play(t, reply("200 OK", json, okForm))
+	leavesNothing(t)
 	for _, status := range []string{"301", "302", "303", "307", "308"} {
 		for i, call := range []func() (proto.Message, proto.Message){read, write} {
 			fake := play(t, reply(status+" X", "Location: "+elsewhere.url()+"/secret?token=abc", ""))
@@ -211,6 +218,7 @@ func TestDeleteIsRepeatedOnce(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			fake := play(t, test.steps...)
+			leavesNothing(t)
 			req, resp := remove()
 			err := clientFor(t, fake.url()).Call(t.Context(), req, resp)
 			checkFault(t, err, test.wantKind, test.wantOutcome)
@@ -224,6 +232,7 @@ func TestDeleteIsRepeatedOnce(t *testing.T) {
 // TestRetryShare holds repetitions to a tenth of the calls, with a reserve for quiet times.
 func TestRetryShare(t *testing.T) {
 	fake := play(t, reply("503 X", "", ""))
+	leavesNothing(t)
 	client := clientFor(t, fake.url())
 	const calls = 60
 	for range calls {
@@ -234,55 +243,6 @@ func TestRetryShare(t *testing.T) {
 	}
 	if got := fake.requests.Load(); got <= calls || got > calls+calls/10+3 {
 		t.Errorf("Tally saw %d requests of %d calls, want some repeated and at most a tenth and the reserve", got, calls)
-	}
-}
-
-// TestStaleConnection covers row 49: Tally closed the connection between two calls. A write goes out once, on a new one.
-func TestStaleConnection(t *testing.T) {
-	closeAfter := func(c net.Conn, r *http.Request) {
-		reply("200 OK", json, okForm)(c, r)
-		c.Close()
-	}
-	fake := play(t, closeAfter, reply("201 Created", json, okForm))
-	client := clientFor(t, fake.url())
-	req, resp := read()
-	if err := client.Call(t.Context(), req, resp); err != nil {
-		t.Fatal(err)
-	}
-	req, resp = write()
-	if err := client.Call(t.Context(), req, resp); err != nil {
-		checkFault(t, err, tally.KindReset, tally.OutcomeUnknown)
-	}
-	if got := fake.requests.Load(); got > 2 {
-		t.Errorf("Tally saw %d requests, want at most one of the write", got-1)
-	}
-}
-
-// TestNotSent covers rows 43 to 45 and 57: nothing leaves when there is nobody to send it to.
-func TestNotSent(t *testing.T) {
-	closed := play(t, hang)
-	closed.stop()
-	plain := play(t, hang)
-	tests := []struct {
-		name, url string
-		want      tally.Kind
-	}{
-		{"row 43: no such name", "https://tallyd-test.invalid", tally.KindDNS},
-		{"row 43: name of this machine", "https://localhost.localdomain.invalid", tally.KindDNS},
-		{"row 44: refused", closed.url(), tally.KindConnect},
-		{"row 45: no TLS", strings.Replace(plain.url(), "http:", "https:", 1), tally.KindTLS},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Setenv("HTTPS_PROXY", plain.url())
-			t.Setenv("HTTP_PROXY", plain.url())
-			client := clientFor(t, test.url, quick)
-			req, resp := write()
-			checkFault(t, client.Call(t.Context(), req, resp), test.want, tally.OutcomeNotSent)
-		})
-	}
-	if n := plain.requests.Load(); n != 0 {
-		t.Errorf("the proxy of the environment saw %d requests, want 0", n)
 	}
 }
 
@@ -303,7 +263,9 @@ func TestKeyNeverShown(t *testing.T) {
 	}
 	for name, s := range steps {
 		t.Run(name, func(t *testing.T) {
-			client := clientFor(t, play(t, s).url())
+			fake := play(t, s)
+			leavesNothing(t)
+			client := clientFor(t, fake.url())
 			req, resp := write()
 			err := client.Call(t.Context(), req, resp)
 			failure, ok := errors.AsType[*tally.Error](err)
@@ -318,125 +280,5 @@ func TestKeyNeverShown(t *testing.T) {
 				t.Errorf("the error shows the key: %s", shown)
 			}
 		})
-	}
-}
-
-// TestDeadKey covers row 15: under the latch nothing leaves, and a confirmed 401 says so.
-func TestDeadKey(t *testing.T) {
-	fake := play(t, reply("401 X", "", "Unauthorized"))
-	key := newKey(t)
-	key.verdict = apikey.VerdictRejected
-	client := clientFor(t, fake.url(), func(c *tally.Config) { c.Keys = key })
-	req, resp := read()
-	err := client.Call(t.Context(), req, resp)
-	checkFault(t, err, tally.KindKeyRejected, tally.OutcomeRejected)
-	failure, _ := errors.AsType[*tally.Error](err)
-	if failure.KeyAlias != key.key.Alias() || failure.KeySince.IsZero() {
-		t.Errorf("KeyAlias, KeySince = %q, %v, want the key's alias and when it was latched", failure.KeyAlias, failure.KeySince)
-	}
-	key.err = &apikey.RejectedError{Alias: key.key.Alias(), Since: time.Now()}
-	checkFault(t, client.Call(t.Context(), req, resp), tally.KindKeyRejected, tally.OutcomeNotSent)
-	if n := fake.requests.Load(); n != 1 {
-		t.Errorf("Tally saw %d requests, want 1: none under the latch", n)
-	}
-}
-
-// TestSupersededKey sends again with the new key, once, since Tally did nothing with the old one's request.
-func TestSupersededKey(t *testing.T) {
-	fake := play(t, reply("401 X", "", "Unauthorized"), reply("201 Created", json, okForm))
-	key := newKey(t)
-	key.verdict = apikey.VerdictSuperseded
-	client := clientFor(t, fake.url(), func(c *tally.Config) { c.Keys = key })
-	req, resp := write()
-	if err := client.Call(t.Context(), req, resp); err != nil {
-		t.Errorf("Call() = %v, want nil", err)
-	}
-	dead := play(t, reply("401 X", "", "Unauthorized"))
-	client = clientFor(t, dead.url(), func(c *tally.Config) { c.Keys = key })
-	checkFault(t, client.Call(t.Context(), req, resp), tally.KindKeyRejected, tally.OutcomeRejected)
-	if n := dead.requests.Load(); n != 2 {
-		t.Errorf("Tally saw %d requests, want 2", n)
-	}
-}
-
-// TestCallerLeaves covers row 74: before a request leaves it is taken back; a write that left is finished without its caller.
-func TestCallerLeaves(t *testing.T) {
-	arrived, release := make(chan struct{}), make(chan struct{})
-	fake := play(t, func(c net.Conn, r *http.Request) {
-		close(arrived)
-		<-release
-		reply("201 Created", json, okForm)(c, r)
-	})
-	client := clientFor(t, fake.url())
-	ctx, cancel := context.WithCancel(t.Context())
-	result := make(chan error, 1)
-	go func() {
-		req, resp := write()
-		result <- client.Call(ctx, req, resp)
-	}()
-	<-arrived
-	cancel()
-	checkFault(t, <-result, tally.KindCancelled, tally.OutcomeUnknown)
-	close(release)
-	client.Close()
-
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	req, resp := write()
-	checkFault(t, client.Call(gone, req, resp), tally.KindCancelled, tally.OutcomeNotSent)
-	short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	checkFault(t, client.Call(short, req, resp), tally.KindDeadlineTooShort, tally.OutcomeNotSent)
-	if n := fake.requests.Load(); n != 1 {
-		t.Errorf("Tally saw %d requests, want 1", n)
-	}
-}
-
-// TestBeforeSend runs the hook of a write once a connection is there, and an error from it stops the write.
-func TestBeforeSend(t *testing.T) {
-	fake := play(t, reply("201 Created", json, okForm))
-	client := clientFor(t, fake.url())
-	hooks := 0
-	var stop error
-	ctx := tally.NewContext(t.Context(), &tally.Call{BeforeSend: func() error { hooks++; return stop }})
-	req, resp := write()
-	if err := client.Call(ctx, req, resp); err != nil || hooks != 1 {
-		t.Errorf("Call() = %v with %d hooks, want nil with 1", err, hooks)
-	}
-	if got := tally.FromContext(ctx).Requests(); got != 1 {
-		t.Errorf("Requests() = %d, want 1", got)
-	}
-	req, resp = read()
-	if err := client.Call(ctx, req, resp); err != nil || hooks != 1 {
-		t.Errorf("a read ran the hook (%v, %d hooks)", err, hooks)
-	}
-	before := fake.requests.Load()
-	stop = errors.New("the caller is gone")
-	ctx = tally.NewContext(t.Context(), &tally.Call{BeforeSend: func() error { return stop }})
-	req, resp = write()
-	if err := client.Call(ctx, req, resp); err == nil {
-		t.Error("Call() = nil, want an error")
-	}
-	if got := fake.requests.Load(); got != before {
-		t.Errorf("the write left although its hook failed")
-	}
-}
-
-// TestNothingIsLeftBehind is the invariant after faults: no goroutine of a call outlives it.
-func TestNothingIsLeftBehind(t *testing.T) {
-	fake := play(t, reset, hang, cut("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"), reply("200 OK", json, okForm))
-	before := runtime.NumGoroutine()
-	client := clientFor(t, fake.url(), quick)
-	for range 20 {
-		req, resp := read()
-		_ = client.Call(t.Context(), req, resp)
-	}
-	client.Close()
-	deadline := time.Now().Add(5 * time.Second)
-	for runtime.NumGoroutine() > before+1 {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
-		}
-		runtime.Gosched()
 	}
 }

@@ -38,7 +38,7 @@ func (x *exchange) transportError(ctx context.Context, key apikey.Key, answer *r
 		return x.statusError(answer, key)
 	}
 	outcome := OutcomeNotSent
-	if sent.Load() {
+	if sent.left.Load() && !unprocessed(err) {
 		outcome = OutcomeUnknown
 	}
 	e := x.newError(transportKind(ctx, sent, err), outcome)
@@ -77,9 +77,11 @@ func transportKind(ctx context.Context, sent *departure, err error) Kind {
 		return KindCancelled
 	case errors.As(err, &dns), errors.Is(err, errPrivateAddress):
 		return KindDNS
-	case !sent.Load() && (sent.noTLS.Load() || isTLS(err)):
+	case unprocessed(err):
+		return KindReset
+	case !sent.left.Load() && (sent.noTLS.Load() || isTLS(err)):
 		return KindTLS
-	case !sent.Load():
+	case !sent.left.Load():
 		return KindConnect
 	case errors.Is(err, errOurLimit), errors.As(err, &timeout) && timeout.Timeout():
 		return KindTimeout
@@ -111,13 +113,16 @@ func (e *Error) repeatable() bool {
 	case KindConnect:
 		return true
 	case KindReset, KindTruncated:
-		return idempotent
+		return idempotent || e.unprocessed()
 	case KindStatus:
 		return idempotent && repeatableStatus(e.Status) && e.RetryAfter == 0
 	default:
 		return false
 	}
 }
+
+// unprocessed tells that the request left, and that Tally said it did not look at it.
+func (e *Error) unprocessed() bool { return e.Kind == KindReset && e.Outcome == OutcomeNotSent }
 
 func repeatableStatus(status int) bool {
 	switch status {
@@ -152,6 +157,9 @@ func (x *exchange) statusError(answer *reply, key apikey.Key) *Error {
 		e.Kind = KindFeature
 	case answer.status == http.StatusUnauthorized:
 		e.Kind, e.KeyAlias = KindKeyRejected, key.Alias()
+	case answer.status == http.StatusNotFound && !e.JSON:
+		// Tally's own says so in JSON: the route is gone, not the resource.
+		e.Kind = KindProtocol
 	}
 	return e
 }

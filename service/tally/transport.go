@@ -48,20 +48,24 @@ func DefaultLimits() Limits {
 	}
 }
 
-// maxIdle is how many connections are kept for the next requests: as many as a burst may have in flight, since dialling costs more
-// than the request.
-const maxIdle = 256
-
-// maxHeaderBytes bounds the answer's header.
-const maxHeaderBytes = 64 << 10
+const (
+	// maxIdle is how many connections are kept for the next requests: as many as a burst may have in flight, since dialling costs
+	// more than the request.
+	maxIdle = 256
+	// maxHeaderBytes bounds the answer's header.
+	maxHeaderBytes = 64 << 10
+	// maxReadAhead bounds what the transport holds of an HTTP/2 body that nobody has read yet, on top of Limits.Body.
+	maxReadAhead = 256 << 10
+)
 
 // errPrivateAddress is a public name that resolved into a private network: somebody wants the key.
 var errPrivateAddress = errors.New("the name leads to a private address")
 
-// newTransport returns the transport for Tally. It follows no redirect, asks no proxy, and inflates nothing by itself, so that
-// the limit on inflated bytes is ours.
-func newTransport(config Config) *http.Transport {
+// newTransport returns the transport for Tally and what ends its connections. It follows no redirect, asks no proxy, and inflates
+// nothing by itself, so that the limit on inflated bytes is ours.
+func newTransport(config Config) (*http.Transport, context.CancelFunc) {
 	limits := config.Limits
+	life, end := context.WithCancel(context.Background())
 	dialer := &net.Dialer{
 		Resolver:      config.Resolver,
 		Timeout:       limits.Connect,
@@ -71,9 +75,9 @@ func newTransport(config Config) *http.Transport {
 	if guarded(config.URL) {
 		dialer.Control = refusePrivate
 	}
-	return &http.Transport{
+	transport := &http.Transport{
 		Proxy:                  nil,
-		DialContext:            dialer.DialContext,
+		DialContext:            dialWithin(life, dialer),
 		TLSClientConfig:        tlsConfig(config.TLS),
 		TLSHandshakeTimeout:    limits.TLS,
 		ResponseHeaderTimeout:  limits.Header,
@@ -84,6 +88,39 @@ func newTransport(config Config) *http.Transport {
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		DisableCompression:     true,
 		ForceAttemptHTTP2:      true,
+		HTTP2: &http.HTTP2Config{
+			// A connection that died without a word would otherwise take every call with it until the kernel gives up.
+			SendPingTimeout: limits.Header, PingTimeout: limits.Connect,
+			MaxReceiveBufferPerStream: maxReadAhead,
+		},
+	}
+	return transport, func() {
+		transport.CloseIdleConnections()
+		end()
+	}
+}
+
+// boundConn ends with its client at the latest.
+type boundConn struct {
+	net.Conn
+	unbind func() bool
+}
+
+// Close is net.Conn's.
+func (c *boundConn) Close() error {
+	c.unbind()
+	return c.Conn.Close()
+}
+
+// dialWithin ends the connections it made when life ends. The transport by itself forgets an HTTP/2 connection that seems busy at
+// that moment because a call on it was cancelled a moment before.
+func dialWithin(life context.Context, dialer *net.Dialer) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &boundConn{Conn: conn, unbind: context.AfterFunc(life, func() { _ = conn.Close() })}, nil
 	}
 }
 
@@ -103,6 +140,9 @@ func guarded(base *url.URL) bool {
 	return err != nil && host != "localhost" && !strings.HasSuffix(host, ".localhost")
 }
 
+// sharedSpace is the carriers' own address space (RFC 6598), private in all but name.
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
+
 // refusePrivate runs after name resolution and before the connection is made.
 func refusePrivate(_, address string, _ syscall.RawConn) error {
 	addr, err := netip.ParseAddrPort(address)
@@ -115,9 +155,6 @@ func refusePrivate(_, address string, _ syscall.RawConn) error {
 	}
 	return nil
 }
-
-// sharedSpace is the carriers' own address space (RFC 6598), private in all but name.
-var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
 // keyTransport is the innermost round tripper: the only place where the key becomes text.
 type keyTransport struct {
