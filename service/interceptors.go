@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
 	"github.com/tallyd/tallyd/service/tally"
@@ -121,16 +125,30 @@ func isVisible(id string) bool {
 }
 
 // mapErrors turns whatever failed into the status that the caller sees, and keeps the cause for the log.
-func mapErrors(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+func mapErrors(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	resp, err := next(ctx, req)
 	if err == nil {
 		return resp, nil
 	}
-	err = attribute(ctx, 0, err)
+	err = attribute(ctx, effectOf(info.FullMethod), err)
 	m := toStatus(err)
 	recordOf(ctx).fail(m.reason, err)
 	_ = grpc.SetTrailer(ctx, m.trailer())
 	return nil, m.status.Err()
+}
+
+// effectOf returns what an RPC does at Tally as far as the contract's idempotency_level tells: Read, or 0, which counts as a write.
+func effectOf(fullMethod string) tally.Effect {
+	name := strings.ReplaceAll(strings.TrimPrefix(fullMethod, "/"), "/", ".")
+	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
+	if err != nil {
+		return 0
+	}
+	options, _ := found.Options().(*descriptorpb.MethodOptions)
+	if options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS {
+		return tally.Read
+	}
+	return 0
 }
 
 func mapStreamErrors(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
