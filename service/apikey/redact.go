@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"slices"
 	"strings"
 )
 
@@ -20,7 +21,7 @@ type runs struct {
 }
 
 // Redact returns text with every echo of the key replaced by "[redacted]": the whole of it or any 12 characters,
-// plain, in base64, in hexadecimal, percent-escaped or escaped as in JSON. A key shorter than that only goes whole.
+// plain, in one case, in base64, in hexadecimal, percent-escaped or escaped as in JSON. A key shorter than that only goes whole.
 func (k Key) Redact(text string) string {
 	if k.IsZero() || text == "" {
 		return text
@@ -81,7 +82,10 @@ func replace(text []byte, hit []bool) []byte {
 
 func newEchoes(secret string) echoes {
 	var all echoes
-	all = all.add(secret, partial)
+	// Names of hosts and of headers come back in another case.
+	for _, form := range slices.Compact([]string{secret, strings.ToLower(secret), strings.ToUpper(secret)}) {
+		all = all.add(form, partial)
+	}
 	// What stands before the key shifts base64 by up to two bytes, as "user:" does in Basic; the characters at the
 	// edges mix in bits of the neighbours and are left out.
 	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {

@@ -34,6 +34,8 @@ func TestRedact(t *testing.T) {
 		{name: "percent, partly", key: secret, text: percent(secret)[:36] + "!", want: "[redacted]!"},
 		{name: "json", key: `ab/cd"ef\gh/ij`, text: `{"key":"ab\/cd\"ef\\gh\u002fij"}`, want: `{"key":"[redacted]"}`},
 		{name: "percent in the key", key: "abc%41def%42ghi", text: "abc%41def%42ghi", want: "[redacted]"},
+		{name: "lower case", key: secret, text: "https://" + strings.ToLower(secret) + ".example", want: "https://[redacted].example"},
+		{name: "upper case, partly", key: secret, text: strings.ToUpper(secret)[4:20], want: "[redacted]"},
 		{name: "short key", key: "tly-sandbox", text: "use tly-sandbox or tly-sandbo", want: "use [redacted] or tly-sandbo"},
 		{name: "shortest key", key: "k", text: "key", want: "[redacted]ey"},
 	}
