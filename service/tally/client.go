@@ -141,13 +141,13 @@ func (c *Client) Call(ctx context.Context, req, resp proto.Message, opts ...Opti
 		return failure
 	}
 	answer, failure := x.send(ctx)
-	if failure != nil {
-		return failure
+	if failure == nil {
+		failure = x.finish(answer, resp)
 	}
-	if failure := x.finish(answer, resp); failure != nil {
-		return failure
+	if failure == nil {
+		return nil
 	}
-	return nil
+	return x.newCensor().clean(failure)
 }
 
 // Check reports what is wrong with a request, without making it: for a handler that must read before it writes. It returns nil or

@@ -40,22 +40,24 @@ type complaint struct {
 // readErrorBody takes from an error's body what may be shown: Tally's sentence and the fields it is about.
 func (x *exchange) readErrorBody(e *Error, answer *reply, key apikey.Key) {
 	var c complaint
+	secrets := x.newCensor()
+	show := func(text string) string { return excerpt(key, secrets.hide(text[:min(len(text), maxForeign+1)])) }
 	e.JSON = jsontext.Value(answer.body).Kind() == '{' && json.Unmarshal(answer.body, &c) == nil
 	if !e.JSON {
 		if !isHTML(answer) {
-			e.Message = excerpt(key, string(answer.body[:min(len(answer.body), maxForeign+1)]))
+			e.Message = show(string(answer.body[:min(len(answer.body), maxForeign+1)]))
 		}
 		return
 	}
-	e.Message = excerpt(key, firstOf(c.Message, c.Error))
+	e.Message = show(firstOf(c.Message, c.Error))
 	for _, item := range c.Errors[:min(len(c.Errors), maxViolations)] {
 		said := firstOf(item.Message, item.Msg)
 		path := complaintPath(item.Field, said)
 		e.Violations = append(e.Violations, Violation{
-			Field:       x.protoPath(path),
+			Field:       show(x.protoPath(path)),
 			Key:         excerpt(key, path),
-			Code:        excerpt(key, firstOf(item.Type, item.ErrorType)),
-			Description: excerpt(key, said),
+			Code:        show(firstOf(item.Type, item.ErrorType)),
+			Description: show(said),
 		})
 	}
 }
@@ -162,7 +164,7 @@ func (x *exchange) dropRefused(e *Error) bool {
 			return false
 		}
 		parts[part] = withoutKey(before, key)
-		x.client.config.Drift(string(x.method.request.desc.FullName())+"."+v.Key, "refused_key")
+		x.client.config.Drift(x.newCensor().hide(string(x.method.request.desc.FullName())+"."+v.Key), "refused_key")
 	}
 	x.drops++
 	x.options.parts = parts

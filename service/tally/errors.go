@@ -92,7 +92,7 @@ const (
 type Violation struct {
 	// Field is the proto path of the field, such as "blocks[1].type"; empty when the rule is about a key that the caller did not set.
 	Field string
-	// Key is Tally's own path of the field, sanitised.
+	// Key is Tally's own path of the field, for comparison alone: it may repeat a secret of the request.
 	Key string
 	// Code is Tally's own name for the rule, such as "any.required"; may be empty.
 	Code string

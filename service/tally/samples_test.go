@@ -300,6 +300,8 @@ func responseFor(req proto.Message) proto.Message {
 		return &tallydv1.CreateFormResponse{}
 	case *tallydv1.CreateInvitesRequest:
 		return &tallydv1.CreateInvitesResponse{}
+	case *tallydv1.UpdateFormRequest:
+		return &tallydv1.UpdateFormResponse{}
 	case *tallydv1.CreateWebhookRequest:
 		return &tallydv1.CreateWebhookResponse{}
 	default:
