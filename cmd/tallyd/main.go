@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"strings"
@@ -43,6 +44,8 @@ const (
 )
 
 func main() {
+	log.SetFlags(0)
+	log.SetOutput(libraryLog{newLogger(os.Stderr, "auto")})
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)

@@ -29,32 +29,40 @@ func keyGauge(registry *prometheus.Registry) func(rejected bool) {
 	}
 }
 
-// countDrift counts by kind alone, since the paths come from Tally and have no end; each path is logged once, up to a bound.
-func countDrift(registry *prometheus.Registry, log *slog.Logger) func(path, kind string) {
+// countDrift counts by kind alone, since the paths come from Tally and have no end; each path is logged once, up to a bound,
+// and without what hide hides.
+func countDrift(registry *prometheus.Registry, log *slog.Logger, hide func(string) string) func(path, kind string) {
 	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tallyd_drift_total", Help: "Values in Tally's answers that the contract does not know, by kind.",
 	}, []string{"kind"})
 	registry.MustRegister(counter)
-	once := newOnceLog(log)
+	once := newOnceLog(log, hide)
 	return func(path, kind string) {
 		counter.WithLabelValues(kind).Inc()
 		once.note(path, kind)
 	}
 }
 
-// maxDriftPaths bounds the memory and the log of what Tally may invent.
-const maxDriftPaths = 1000
+const (
+	// maxDriftPaths and maxDriftPath bound the memory and the log of what Tally may invent.
+	maxDriftPaths = 1000
+	maxDriftPath  = 200
+)
 
 // onceLog logs each path of a drift once.
 type onceLog struct {
 	log  *slog.Logger
+	hide func(string) string
 	mu   sync.Mutex
 	seen map[string]bool
 }
 
-func newOnceLog(log *slog.Logger) *onceLog { return &onceLog{log: log, seen: map[string]bool{}} }
+func newOnceLog(log *slog.Logger, hide func(string) string) *onceLog {
+	return &onceLog{log: log, hide: hide, seen: map[string]bool{}}
+}
 
 func (o *onceLog) note(path, kind string) {
+	path = path[:min(len(path), maxDriftPath)]
 	o.mu.Lock()
 	known := o.seen[kind+path] || len(o.seen) >= maxDriftPaths
 	if !known {
@@ -62,6 +70,7 @@ func (o *onceLog) note(path, kind string) {
 	}
 	o.mu.Unlock()
 	if !known {
-		o.log.Info("tally's answer holds what the contract does not know", slog.String("path", path), slog.String("kind", kind))
+		o.log.Info("tally's answer holds what the contract does not know",
+			slog.String("path", o.hide(path)), slog.String("kind", kind))
 	}
 }

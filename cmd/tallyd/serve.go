@@ -145,7 +145,7 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 		return nil, err
 	}
 	up := &upstream{metrics: newRegistry()}
-	up.drift = countDrift(up.metrics, log)
+	up.drift = countDrift(up.metrics, log, up.hide)
 	check := func(ctx context.Context, key apikey.Key) (apikey.Identity, error) {
 		return service.CheckKey(ctx, up.client, key)
 	}
@@ -170,6 +170,9 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 	}
 	return up, nil
 }
+
+// hide keeps the key out of the names that Tally uses, among which may be an echo of it.
+func (u *upstream) hide(text string) string { return u.keeper.Current().Redact(text) }
 
 // healthOf is what the health name "tally" says of the key.
 func healthOf(state apikey.State) healthpb.HealthCheckResponse_ServingStatus {
