@@ -2,6 +2,7 @@ package faults
 
 import (
 	"crypto/rand"
+	"encoding/pem"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -54,6 +55,17 @@ func newTally(t *testing.T, script http.HandlerFunc) *fakeTally {
 	f := play(t, script)
 	f.Start()
 	return f
+}
+
+// newSecureTally starts a Tally that speaks HTTP/2 over TLS, as the real one does, and returns the environment in which tallyd
+// trusts it.
+func newSecureTally(t *testing.T, script http.HandlerFunc) (*fakeTally, string) {
+	t.Helper()
+	f := play(t, script)
+	f.EnableHTTP2 = true
+	f.StartTLS()
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.Certificate().Raw})
+	return f, "SSL_CERT_FILE=" + write(t, certificate, 0o600)
 }
 
 // seen returns the requests so far, without the checks of the key.
