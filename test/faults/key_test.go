@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,22 +174,33 @@ func awaitHealth(t *testing.T, p *process, name string, want healthpb.HealthChec
 // rotating is a Tally at which the old key dies as soon as the new one is used.
 type rotating struct {
 	oldKey, newKey string
-	dead           atomic.Bool
-	// used is closed when a call came with the new key.
-	used func()
+	// held is told of a call with the old key that is answered when that key is dead.
+	held chan struct{}
+	// died is closed when the old key died.
+	died chan struct{}
+	die  func()
+}
+
+func newRotating() *rotating {
+	r := &rotating{oldKey: newKey(), newKey: newKey(), held: make(chan struct{}, 1), died: make(chan struct{})}
+	r.die = sync.OnceFunc(func() { close(r.died) })
+	return r
 }
 
 func (r *rotating) answer(w http.ResponseWriter, req *http.Request) {
 	isNew := req.Header.Get("Authorization") == "Bearer "+r.newKey
 	isOld := req.Header.Get("Authorization") == "Bearer "+r.oldKey
-	if !isNew && (!isOld || r.dead.Load()) {
+	if isOld && req.URL.Path == "/forms/held" {
+		r.held <- struct{}{}
+		<-r.died
+	}
+	if !isNew && (!isOld || closed(r.died)) {
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = io.WriteString(w, "Unauthorized")
 		return
 	}
 	if isNew && req.URL.Path != "/users/me" {
-		r.dead.Store(true)
-		r.used()
+		r.die()
 	}
 	alive(aForm)(w, req)
 }
@@ -199,34 +209,34 @@ func (r *rotating) answer(w http.ResponseWriter, req *http.Request) {
 // new one, and no call fails.
 func TestKeyRotationUnderLoad(t *testing.T) {
 	t.Parallel()
-	used := make(chan struct{})
-	r := &rotating{oldKey: newKey(), newKey: newKey(), used: sync.OnceFunc(func() { close(used) })}
-	tally := newTally(t, r.answer)
+	r := newRotating()
 	file := write(t, []byte(r.oldKey), 0o600)
-	p := serve(t, nil, "--tally-url", tally.URL, "--key-file", file)
+	p := serve(t, nil, "--tally-url", newTally(t, r.answer).URL, "--key-file", file)
 	forms := tallydv1.NewFormServiceClient(p.dial(t))
-	call := func() error {
-		_, err := forms.GetForm(t.Context(), &tallydv1.GetFormRequest{FormId: "f1"})
+	call := func(form string) error {
+		_, err := forms.GetForm(t.Context(), &tallydv1.GetFormRequest{FormId: form})
 		return err
 	}
 	stop := make(chan struct{})
-	failed := make(chan error, 8)
-	for range cap(failed) {
-		go func() { failed <- repeat(stop, call) }()
+	ended := make(chan error, 9)
+	go func() { ended <- call("held") }()
+	await(t, r.held, "a call with the old key")
+	for range cap(ended) - 1 {
+		go func() { ended <- repeat(stop, func() error { return call("f1") }) }()
 	}
 	if err := os.Rename(write(t, []byte(r.newKey), 0o600), file); err != nil {
 		t.Fatal(err)
 	}
-	await(t, used, "a call with the new key")
-	// The old key is dead by now, and what was under way with it has met that.
+	await(t, r.died, "a call with the new key")
+	// What was under way with the old key meets its death meanwhile.
 	for range 100 {
-		if err := call(); err != nil {
+		if err := call("f1"); err != nil {
 			t.Fatalf("GetForm() after the rotation = %v, want nil", err)
 		}
 	}
 	close(stop)
-	for range cap(failed) {
-		if err := <-failed; err != nil {
+	for range cap(ended) {
+		if err := <-ended; err != nil {
 			t.Errorf("GetForm() during the rotation = %v, want nil", err)
 		}
 	}

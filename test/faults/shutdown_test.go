@@ -134,3 +134,25 @@ func checkWatchEnds(t *testing.T, watch grpc.ServerStreamingClient[healthpb.Heal
 		t.Errorf("Watch() ended in %v, want Unavailable SERVER_DRAINING", err)
 	}
 }
+
+// TestSecondSignal covers the impatient operator: a second SIGTERM ends the process although a call is under way.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	arrived, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	p := serveWith(t, newTally(t, alive(func(http.ResponseWriter, *http.Request) {
+		close(arrived)
+		<-release
+	})), newKey())
+	conn := p.dial(t)
+	go func() { _ = underWay[0].call(t.Context(), conn) }()
+	await(t, arrived, "the call")
+	watch, _ := openStreams(t, conn)
+	p.signal(t, syscall.SIGTERM)
+	// The end of the watch says that the first signal was taken.
+	checkWatchEnds(t, watch)
+	p.signal(t, syscall.SIGTERM)
+	if code := p.code(t); code == 0 {
+		t.Errorf("exit code = %d, want another: a call was cut", code)
+	}
+}
