@@ -47,7 +47,7 @@ func (d doctorCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	x := &examination{out: c.out, key: key, drift: map[string]int{}}
-	client := tally.New(contract, tally.Config{
+	client := tally.New(contract, tally.Config{ //nolint:contextcheck // its connections live as long as it does
 		URL: base, Version: d.TallyVersion, UserAgent: userAgent(), Keys: loneKey{key},
 		Limits: tally.DefaultLimits(), Drift: x.note,
 	})

@@ -160,7 +160,7 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 		stop()
 		return nil, usageError{err}
 	}
-	up.client = tally.New(contract, tally.Config{
+	up.client = tally.New(contract, tally.Config{ //nolint:contextcheck // its connections live as long as it does
 		URL: base, Version: s.TallyVersion, UserAgent: userAgent(), Keys: up.keeper,
 		Limits: tally.DefaultLimits(), Drift: up.drift, Log: log,
 	})

@@ -99,7 +99,7 @@ func TestRefusedKeyIsNoSecret(t *testing.T) {
 		c.Drift = func(path, _ string) { drift = append(drift, path) }
 	})
 	req := &tallydv1.UpdateFormRequest{FormId: "f1", Settings: &tallydv1.FormSettings{Password: new(password)}}
-	if err := client.Call(t.Context(), req, &tallydv1.UpdateFormResponse{}, tally.WithPart("settings", []byte(`{}`))); err == nil {
+	if err := client.Call(t.Context(), req, &tallydv1.UpdateFormResponse{}, tally.WithPart("settings", []byte(`{"`+password+`":1}`))); err == nil {
 		t.Error("Call() = nil, want an error")
 	}
 	if got := strings.Join(drift, " "); !strings.Contains(got, "settings.[redacted]") || strings.Contains(got, password) {
