@@ -164,7 +164,7 @@ func (x *exchange) dropRefused(e *Error) bool {
 			return false
 		}
 		parts[part] = withoutKey(before, key)
-		x.client.config.Drift(x.newCensor().hide(string(x.method.request.desc.FullName())+"."+v.Key), "refused_key")
+		x.client.config.Drift(string(x.method.request.desc.FullName())+"."+v.Key, "refused_key")
 	}
 	x.drops++
 	x.options.parts = parts

@@ -280,7 +280,7 @@ func (x *exchange) logLate(key apikey.Key, got wireResult) {
 		attrs = append(attrs, slog.Int("status", got.answer.status))
 	}
 	if got.err != nil {
-		attrs = append(attrs, slog.String("error", quiet(key, got.err).Error()))
+		attrs = append(attrs, slog.String("error", x.newCensor().hide(quiet(key, got.err).Error())))
 	}
 	x.client.config.Log.Info("write finished after its caller left", attrs...)
 }

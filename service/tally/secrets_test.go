@@ -90,19 +90,3 @@ func redirectTo(address string) http.HandlerFunc {
 func encodedAs(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Encoding", name) }
 }
-
-// TestRefusedKeyIsNoSecret has Tally refuse a setting whose name is the password: the drift that is told of it does not repeat it.
-func TestRefusedKeyIsNoSecret(t *testing.T) {
-	var drift []string
-	body := strings.ReplaceAll(item("settings", "settings."+password), "any.only", "object.unknown")
-	client := upstream(t, answers(400, body), func(c *tally.Config) {
-		c.Drift = func(path, _ string) { drift = append(drift, path) }
-	})
-	req := &tallydv1.UpdateFormRequest{FormId: "f1", Settings: &tallydv1.FormSettings{Password: new(password)}}
-	if err := client.Call(t.Context(), req, &tallydv1.UpdateFormResponse{}, tally.WithPart("settings", []byte(`{"`+password+`":1}`))); err == nil {
-		t.Error("Call() = nil, want an error")
-	}
-	if got := strings.Join(drift, " "); !strings.Contains(got, "settings.[redacted]") || strings.Contains(got, password) {
-		t.Errorf("drift = %q, want the path without the password", got)
-	}
-}

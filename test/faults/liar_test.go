@@ -112,7 +112,6 @@ func lies(reads, http2 bool) []*lie {
 		{name: "401 in JSON", tell: failing(401, "application/json", `{"message":"Unauthorized: %s"}`)},
 		{name: "404 in JSON", tell: failing(404, "application/json", `{"message":"nothing for %s"}`)},
 		{name: "400 with broken rules", tell: brokenRules},
-		{name: "400 with unknown settings", tell: unknownSettings},
 		{name: "403 with encodings", tell: encodings},
 		{name: "500 in HTML", tell: failing(500, "text/html", "<html><title>%[1]s</title><!-- %[1]s --><p>%[1]s</p>")},
 		{name: "503 in plain text", tell: failing(503, "text/plain", "%s")},
@@ -159,17 +158,6 @@ func brokenRules(w http.ResponseWriter, known []string) {
 	}
 	w.WriteHeader(http.StatusBadRequest)
 	_ = json.NewEncoder(w).Encode(map[string]any{"message": "no: " + strings.Join(known, " "), "errorType": "VALIDATION", "errors": items})
-}
-
-// unknownSettings refuses settings in the way that has tallyd leave them out and try again. It is silent about the key, whose redaction
-// looks like no setting at all.
-func unknownSettings(w http.ResponseWriter, known []string) {
-	var items []any
-	for _, secret := range known[1:] {
-		items = append(items, map[string]any{"field": "settings", "message": `"settings.` + secret + `" is not allowed`, "type": "object.unknown"})
-	}
-	w.WriteHeader(http.StatusBadRequest)
-	_ = json.NewEncoder(w).Encode(map[string]any{"errors": items})
 }
 
 func encodings(w http.ResponseWriter, known []string) {
