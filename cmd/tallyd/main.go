@@ -23,6 +23,8 @@ type commands struct {
 	Proto   protoCmd   `cmd:"" help:"Write the contract for clients in other languages."`
 	Probe   probeCmd   `cmd:"" help:"Ask a running tallyd for its health, for containers without a shell."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	ShowVersion versionFlag `name:"version" env:"-" help:"Print the version."`
 }
 
 // console is where a command reads and writes.

@@ -93,6 +93,9 @@ func TestVersionAndHelp(t *testing.T) {
 	if code, out, _ := command(t, "version"); code != 0 || !strings.HasPrefix(out, "tallyd ") {
 		t.Errorf("version = %d, %q, want 0 and a line", code, out)
 	}
+	if code, out, _ := command(t, "--version"); code != 0 || !strings.HasPrefix(out, "tallyd ") {
+		t.Errorf("--version = %d, %q, want 0 and a line", code, out)
+	}
 	code, out, _ := command(t, "serve", "--help")
 	if code != 0 {
 		t.Errorf("serve --help = %d, want 0", code)

@@ -9,7 +9,7 @@ import (
 )
 
 type probeCmd struct {
-	Address string        `arg:"" optional:"" default:"127.0.0.1:50051" help:"HOST:PORT or unix:PATH."`
+	Address string        `arg:"" optional:"" default:"127.0.0.1:50051" env:"TALLYD_LISTEN" help:"HOST:PORT or unix:PATH."`
 	Service string        `placeholder:"NAME" help:"Health service name: empty for the process, tally for the key."`
 	Timeout time.Duration `default:"2s" placeholder:"DURATION" help:"How long to wait."`
 }

@@ -3,12 +3,24 @@ package main
 import (
 	"fmt"
 	"runtime/debug"
+
+	"github.com/alecthomas/kong"
 )
 
 // version is set by the linker for a release.
 var version = "dev"
 
 type versionCmd struct{}
+
+// versionFlag is the command as the flag that people try first.
+type versionFlag bool
+
+// BeforeReset prints the version and ends the program.
+func (versionFlag) BeforeReset(app *kong.Kong, c console) error {
+	err := versionCmd{}.Run(c)
+	app.Exit(0)
+	return err
+}
 
 // Run prints one line.
 func (versionCmd) Run(c console) error {
@@ -27,5 +39,5 @@ func revision() string {
 			return setting.Value
 		}
 	}
-	return info.GoVersion
+	return "built with " + info.GoVersion
 }

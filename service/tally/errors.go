@@ -58,6 +58,41 @@ const (
 	KindContract
 )
 
+// kindNames are for logs.
+var kindNames = [...]string{
+	KindStatus:           "status",
+	KindKeyRejected:      "key rejected",
+	KindFeature:          "feature",
+	KindEdgeBlocked:      "edge blocked",
+	KindEdgeChallenge:    "edge challenge",
+	KindRedirect:         "redirect",
+	KindProtocol:         "protocol",
+	KindTruncated:        "truncated",
+	KindTooLarge:         "too large",
+	KindDNS:              "DNS",
+	KindConnect:          "connect",
+	KindTLS:              "TLS",
+	KindReset:            "reset",
+	KindTimeout:          "timeout",
+	KindDeadlineTooShort: "deadline too short",
+	KindDeadline:         "deadline",
+	KindCancelled:        "cancelled",
+	KindInvalid:          "invalid",
+	KindPageToken:        "page token",
+	KindPrecondition:     "precondition",
+	KindMissing:          "missing",
+	KindItemTooLarge:     "item too large",
+	KindContract:         "contract",
+}
+
+// String returns the name of the kind, for a log.
+func (k Kind) String() string {
+	if k <= 0 || int(k) >= len(kindNames) {
+		return "unknown"
+	}
+	return kindNames[k]
+}
+
 // Outcome is what is known of a request's effect at Tally.
 type Outcome string
 
@@ -144,7 +179,10 @@ type Error struct {
 
 // Error describes the failure for a log. It is not what a caller reads.
 func (e *Error) Error() string {
-	text := fmt.Sprintf("%s: kind %d, outcome %s, status %d", e.Method, e.Kind, e.Outcome, e.Status)
+	text := fmt.Sprintf("%s, outcome %s, status %d", e.Kind, e.Outcome, e.Status)
+	if e.Method != "" {
+		text = e.Method + ": " + text
+	}
 	if e.Message != "" {
 		text += ": " + e.Message
 	}

@@ -168,7 +168,7 @@ func checkFault(t *testing.T, err error, kind tally.Kind, outcome tally.Outcome)
 		t.Fatalf("Call() = %v, want a *tally.Error", err)
 	}
 	if failure.Kind != kind || failure.Outcome != outcome {
-		t.Errorf("Call() = kind %d, %s (%v), want kind %d, %s", failure.Kind, failure.Outcome, err, kind, outcome)
+		t.Errorf("Call() = %s, %s (%v), want %s, %s", failure.Kind, failure.Outcome, err, kind, outcome)
 	}
 	if strings.Contains(failure.Message, "<") || len([]rune(failure.Message)) > 200 {
 		t.Errorf("Message = %q, want no HTML and at most 200 characters", failure.Message)
