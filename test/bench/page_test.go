@@ -38,7 +38,7 @@ type way struct {
 // another process; what fetching costs is measured beside them and subtracted. The token walk is the floor of any decoder.
 func ways(t testing.TB, upstream string) []way {
 	t.Helper()
-	ours, theirs, body := tallyClient(t, upstream), &http.Client{}, submissionsPage(100)
+	ours, theirs, body := tallyClient(t, upstream), &http.Client{}, submissionsPage()
 	address := upstream + "/forms/f1/submissions"
 	return []way{
 		{wayTallyd, func(ctx context.Context) error {
@@ -119,9 +119,9 @@ type translations struct {
 func translate(t *testing.T, upstream string, p pace) translations {
 	t.Helper()
 	all := ways(t, upstream)
-	result := translations{bytes: len(submissionsPage(100)), times: map[string][]float64{}, allocs: map[string]float64{}}
+	result := translations{bytes: len(submissionsPage()), times: map[string][]float64{}, allocs: map[string]float64{}}
 	for _, w := range all {
-		result.allocs[w.name] = testing.AllocsPerRun(10, func() {
+		result.allocs[w.name] = testing.AllocsPerRun(p.runs, func() {
 			if err := w.do(t.Context()); err != nil {
 				t.Error(err)
 			}

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// submissionsPage is a page of Tally's with the given number of submissions, each with twelve answers.
-func submissionsPage(submissions int) []byte {
+// submissionsPage is a page of Tally's with 100 submissions of twelve answers each.
+func submissionsPage() []byte {
 	var b strings.Builder
 	b.WriteString(`{"page":1,"limit":100,"hasMore":false,"totalNumberOfSubmissionsPerFilter":{"all":100,"completed":100,"partial":0},"questions":[`)
 	for q := range 12 {
@@ -14,7 +14,7 @@ func submissionsPage(submissions int) []byte {
 		fmt.Fprintf(&b, `{"id":"q%d","type":%q,"title":"Question %d","isTitleModifiedByUser":false,"formId":"f1","isDeleted":false,"numberOfResponses":100,"createdAt":"2026-01-01T00:00:00.000Z","updatedAt":"2026-01-01T00:00:00.000Z","fields":[]}`, q, kinds[q%4], q)
 	}
 	b.WriteString(`],"submissions":[`)
-	for s := range submissions {
+	for s := range 100 {
 		comma(&b, s)
 		fmt.Fprintf(&b, `{"id":"s%d","formId":"f1","respondentId":"r%d","isCompleted":true,"submittedAt":"2026-02-01T10:00:%02d.000Z","responses":[`, s, s, s%60)
 		for q := range 12 {

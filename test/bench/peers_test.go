@@ -60,7 +60,7 @@ func serveUpstream(listener net.Listener) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /forms/{id}", answer(singleForm()))
-	mux.Handle("GET /forms/{id}/submissions", answer(submissionsPage(100)))
+	mux.Handle("GET /forms/{id}/submissions", answer(submissionsPage()))
 	mux.Handle("GET /users/me", answer([]byte(`{"id":"u1","organizationId":"o1","subscriptionPlan":"PRO"}`)))
 	return (&http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}).Serve(listener)
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,42 +26,46 @@ type process struct {
 // start starts a program and waits for its first line, which ends in its address. It is stopped with the test, if not before.
 func start(t testing.TB, command *exec.Cmd) *process {
 	t.Helper()
-	complaints, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	command.Stderr = complaints
-	// Our own programs end with their input, so that none outlives a test that was cut.
-	input, err := command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	output, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	complaints, input, output := pipes(t, command)
 	begin := time.Now()
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
 	line, err := bufio.NewReader(output).ReadString('\n')
 	p := &process{pid: command.Process.Pid, ready: time.Since(begin)}
-	p.stop = func() {
+	p.stop = sync.OnceFunc(func() {
 		_ = command.Process.Signal(syscall.SIGTERM)
 		_ = input.Close()
 		_ = command.Wait()
 		_ = complaints.Close()
-		p.stop = func() {}
+	})
+	t.Cleanup(p.stop)
+	words := strings.Fields(line)
+	if err != nil || len(words) == 0 {
+		p.stop()
+		said, _ := os.ReadFile(complaints.Name())
+		t.Fatalf("%s ended before it was ready: %v\n%s", command, err, said)
 	}
-	t.Cleanup(func() { p.stop() })
-	if words := strings.Fields(line); err == nil && len(words) > 0 {
-		p.address = words[len(words)-1]
-		return p
+	p.address = words[len(words)-1]
+	return p
+}
+
+// pipes gives a command a file for its complaints and keeps the ends of its input and output. Our own programs end with their input,
+// so that none outlives a test that was cut.
+func pipes(t testing.TB, command *exec.Cmd) (complaints *os.File, input io.Closer, output io.Reader) {
+	t.Helper()
+	complaints, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	p.stop()
-	said, _ := os.ReadFile(complaints.Name())
-	t.Fatalf("%s ended before it was ready: %v\n%s", command, err, said)
-	return nil
+	command.Stderr = complaints
+	if input, err = command.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if output, err = command.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	return complaints, input, output
 }
 
 // self returns a command that runs this test binary in one of the roles of TestMain.

@@ -12,6 +12,7 @@ import (
 
 // report is what a comparison found, and how it is shown.
 type report struct {
+	wanted     int     // rounds
 	rounds     []round // all, refused ones too
 	kept       []round
 	candidates []candidate
@@ -38,6 +39,9 @@ func perSecond(s sample) float64 { return s.perSecond }
 func (r report) write(w io.Writer) {
 	fmt.Fprintf(w, "%s\n\n", machine())
 	fmt.Fprintf(w, "%d rounds kept of %d; echo %.1f µs.\n", len(r.kept), len(r.rounds), r.controls().mid)
+	if len(r.kept) < r.wanted {
+		fmt.Fprintf(w, "\n**The machine was busy: %d steady rounds were wanted. Do not publish this.**\n", r.wanted)
+	}
 	for _, o := range operations() {
 		r.writeLanes(w, o.name)
 	}
@@ -140,8 +144,20 @@ func (r report) writeGoals(w io.Writer) {
 		if g.estimate == (estimate{}) {
 			continue
 		}
-		fmt.Fprintf(w, "| %s | %.3g %s | %.3g to %.3g | %s | %s |\n", g.name, g.mid, g.unit, g.low, g.high, want, met)
+		interval := "–"
+		if g.low < g.high {
+			interval = short(g.low) + " to " + short(g.high)
+		}
+		fmt.Fprintf(w, "| %s | %s %s | %s | %s | %s |\n", g.name, short(g.mid), g.unit, interval, want, met)
 	}
+}
+
+// short writes three digits that count, without an exponent.
+func short(v float64) string {
+	if v >= 100 || v <= -100 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
 }
 
 // writeRounds writes every round, so that anybody can do the statistics again.

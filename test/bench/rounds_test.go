@@ -24,17 +24,18 @@ type pace struct {
 	starts   int           // of the process
 	settle   time.Duration // from the start to the look at its memory
 	page     time.Duration // of each way to translate a page
+	runs     int           // of each way, to count allocations
 }
 
 // paceFor returns the pace of a real comparison, or for no rounds at all the shortest that goes through everything.
 func paceFor(rounds int) pace {
 	if rounds == 0 {
-		short := 15 * time.Millisecond
-		return pace{rounds: 1, control: short, alone: short, together: short, inFlight: 4, starts: 1, page: short}
+		short := 5 * time.Millisecond
+		return pace{rounds: 1, control: short, alone: short, together: short, inFlight: 4, starts: 1, page: short, runs: 1}
 	}
 	return pace{
 		rounds: rounds, control: 60 * time.Millisecond, alone: 400 * time.Millisecond, together: 400 * time.Millisecond, inFlight: 64,
-		starts: 15, settle: 2 * time.Second, page: 250 * time.Millisecond,
+		starts: 15, settle: 2 * time.Second, page: 250 * time.Millisecond, runs: 20,
 	}
 }
 
@@ -58,12 +59,14 @@ type round struct {
 	lanes   map[lane]sample
 }
 
-// run makes rounds until enough of them are steady, or as many again were made.
+// run makes rounds until enough of them are steady, or half as many again were made.
 func (f *field) run(t *testing.T, p pace) []round {
 	t.Helper()
-	f.round(t, p) // opens the connections, fills the pools; of no account
 	var rounds []round
-	for len(rounds) < 2*p.rounds && len(steadyOf(rounds)) < p.rounds {
+	if p.rounds > 1 {
+		f.round(t, p) // opens the connections and fills the pools; of no account
+	}
+	for 2*len(rounds) < 3*p.rounds && len(steadyOf(rounds)) < p.rounds {
 		rounds = append(rounds, f.round(t, p))
 	}
 	return rounds

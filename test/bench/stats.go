@@ -8,7 +8,7 @@ import (
 )
 
 // resamples is how often a bootstrap draws: enough that the ends of the interval stand still to two digits.
-const resamples = 10_000
+const resamples = 4000
 
 // estimate is the median of what the rounds gave, and the interval that holds 95 % of the medians of rounds drawn again from them.
 type estimate struct{ mid, low, high float64 }

@@ -75,14 +75,14 @@ func TestOverRounds(t *testing.T) {
 	if got, want := overRounds([]float64{7, 7, 7}), (estimate{7, 7, 7}); got != want {
 		t.Errorf("overRounds(all the same) = %v, want %v", got, want)
 	}
-	values := make([]float64, 101)
+	values := make([]float64, 41)
 	for i := range values {
 		values[i] = float64(i)
 	}
 	got := overRounds(values)
-	// The median of 101 values spread evenly over this range has a standard error of 101 / (2 * sqrt(101)), about 5.
-	if got.mid != 50 || got.low < 35 || got.low > 45 || got.high < 55 || got.high > 65 {
-		t.Errorf("overRounds(0 to 100) = %v, want 50 within about 40 to 60", got)
+	// The median of 41 values spread evenly over this range has a standard error of 41 / (2 * sqrt(41)), about 3.
+	if got.mid != 20 || got.low < 10 || got.low > 17 || got.high < 23 || got.high > 30 {
+		t.Errorf("overRounds(0 to 40) = %v, want 20 within about 14 to 26", got)
 	}
 	if again := overRounds(values); again != got {
 		t.Errorf("overRounds() = %v the second time, want %v", again, got)
