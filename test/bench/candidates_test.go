@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -54,18 +55,21 @@ type field struct {
 	upstream   string // address, with scheme
 	candidates []candidate
 	control    *echo
+	processes  []*process    // all that run beside us
+	patience   time.Duration // what is left of it
 }
 
 func newField(t *testing.T) *field {
 	t.Helper()
-	f := &field{tallyd: build(t), upstream: "http://" + start(t, self(t, "upstream")).address}
+	f := &field{tallyd: build(t)}
+	f.upstream = "http://" + f.start(t, self(t, "upstream")).address
+	f.control = newEcho(t, f.start(t, self(t, "echo")).address)
 	toUpstream := upstreamVariable + "=" + f.upstream
-	f.control = newEcho(t, start(t, self(t, "echo")).address)
 	f.candidates = []candidate{
 		rest(nameDirect, f.upstream, nil),
-		overGRPC(t, nameTallyd, start(t, tallyd(t, f.tallyd, f.upstream))),
-		behind(nameProxy, start(t, self(t, "proxy", toUpstream))),
-		overGRPC(t, nameAdapter, start(t, self(t, "adapter", toUpstream))),
+		overGRPC(t, nameTallyd, f.start(t, tallyd(t, f.tallyd, f.upstream))),
+		behind(nameProxy, f.start(t, self(t, "proxy", toUpstream))),
+		overGRPC(t, nameAdapter, f.start(t, self(t, "adapter", toUpstream))),
 	}
 	node, err := exec.LookPath("node")
 	if err != nil {
@@ -74,8 +78,15 @@ func newField(t *testing.T) *field {
 	}
 	command := exec.CommandContext(t.Context(), node, "testdata/wrapper.mjs")
 	command.Env = append(os.Environ(), toUpstream)
-	f.candidates = append(f.candidates, behind(nameNode, start(t, command)))
+	f.candidates = append(f.candidates, behind(nameNode, f.start(t, command)))
 	return f
+}
+
+func (f *field) start(t *testing.T, command *exec.Cmd) *process {
+	t.Helper()
+	p := start(t, command)
+	f.processes = append(f.processes, p)
+	return p
 }
 
 // behind is a caller of something that speaks the upstream's own language.

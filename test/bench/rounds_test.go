@@ -17,7 +17,7 @@ import (
 // pace says how long and how hard each candidate runs in a round.
 type pace struct {
 	rounds   int           // steady ones that are wanted
-	control  time.Duration // of the echo before each candidate
+	control  time.Duration // of the echo after each candidate
 	alone    time.Duration // with one call in flight
 	together time.Duration // with many
 	inFlight int
@@ -25,6 +25,7 @@ type pace struct {
 	settle   time.Duration // from the start to the look at its memory
 	page     time.Duration // of each way to translate a page
 	runs     int           // of each way, to count allocations
+	patience time.Duration // for turns that others disturbed, in all
 }
 
 // paceFor returns the pace of a real comparison, or for no rounds at all the shortest that goes through everything.
@@ -34,8 +35,8 @@ func paceFor(rounds int) pace {
 		return pace{rounds: 1, control: short, alone: short, together: short, inFlight: 4, starts: 1, page: short, runs: 1}
 	}
 	return pace{
-		rounds: rounds, control: 60 * time.Millisecond, alone: 400 * time.Millisecond, together: 400 * time.Millisecond, inFlight: 64,
-		starts: 15, settle: 2 * time.Second, page: 250 * time.Millisecond, runs: 20,
+		rounds: rounds, control: 60 * time.Millisecond, alone: 300 * time.Millisecond, together: 300 * time.Millisecond, inFlight: 64,
+		starts: 15, settle: 2 * time.Second, page: 250 * time.Millisecond, runs: 20, patience: time.Minute,
 	}
 }
 
@@ -53,7 +54,7 @@ type sample struct {
 	between   float64 // and that of the process between it and the upstream
 }
 
-// round is every lane once, in random order, each after a look at the control.
+// round is every lane once, in random order, each before a look at the control.
 type round struct {
 	control float64 // µs for an echo, the mean of the looks
 	lanes   map[lane]sample
@@ -63,6 +64,7 @@ type round struct {
 func (f *field) run(t *testing.T, p pace) []round {
 	t.Helper()
 	var rounds []round
+	f.patience = p.patience
 	if p.rounds > 1 {
 		f.round(t, p) // opens the connections and fills the pools; of no account
 	}
@@ -99,12 +101,19 @@ func (f *field) round(t *testing.T, p pace) round {
 	rand.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
 	r := round{lanes: map[lane]sample{}}
 	for _, e := range entries {
-		r.control += f.control.mean(t, p.control) / float64(len(entries))
-		s, err := measure(t.Context(), e.operation.of(e.candidate), e.candidate.between, p)
+		used, err := f.undisturbed(f.patience, func() (err error) {
+			r.lanes[lane{e.candidate.name, e.operation.name}], err = measure(t.Context(), e.operation.of(e.candidate), e.candidate.between, p)
+			return err
+		})
 		if err != nil {
 			t.Fatalf("%s, %s: %v", e.candidate.name, e.operation.name, err)
 		}
-		r.lanes[lane{e.candidate.name, e.operation.name}] = s
+		f.patience -= used
+		control, err := f.control.mean(t.Context(), p.control)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.control += control / float64(len(entries))
 	}
 	return r
 }
@@ -163,32 +172,42 @@ func together(ctx context.Context, do call, long time.Duration, inFlight int) (c
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-const echoBytes = 64
+const (
+	echoBytes   = 64
+	echoStreams = 8
+)
 
-// echo is the control: bytes that a server in another process sends back over TCP.
-type echo struct{ conn net.Conn }
+// echo is the control: bytes that a server in another process sends back over TCP. On many connections at once, since that shows
+// how much of the machine is ours; one alone shows how fast an idle processor wakes up, which a busy neighbour makes better.
+type echo struct{ conns chan net.Conn }
 
 func newEcho(t *testing.T, address string) *echo {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
+	e := &echo{conns: make(chan net.Conn, echoStreams)}
+	for range echoStreams {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		e.conns <- conn
 	}
-	t.Cleanup(func() { conn.Close() })
-	return &echo{conn}
+	return e
 }
 
-// mean returns how long there and back takes, in µs.
-func (e *echo) mean(t *testing.T, long time.Duration) float64 {
-	t.Helper()
-	buffer, count, begin := make([]byte, echoBytes), 0, time.Now()
-	for ; time.Since(begin) < long; count++ {
-		if _, err := e.conn.Write(buffer); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadFull(e.conn, buffer); err != nil {
-			t.Fatal(err)
-		}
+// mean returns how long the machine takes for one there and back, in µs.
+func (e *echo) mean(ctx context.Context, long time.Duration) (float64, error) {
+	calls, took, err := together(ctx, e.call, long, echoStreams)
+	return micros(took) / float64(calls), err
+}
+
+func (e *echo) call(context.Context) (any, error) {
+	conn := <-e.conns
+	defer func() { e.conns <- conn }()
+	var buffer [echoBytes]byte
+	if _, err := conn.Write(buffer[:]); err != nil {
+		return nil, err
 	}
-	return micros(time.Since(begin)) / float64(count)
+	_, err := io.ReadFull(conn, buffer[:])
+	return nil, err
 }
