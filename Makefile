@@ -9,6 +9,8 @@ LINT     := $(TOOL) golangci-lint
 VERSION  ?= dev
 # A count, not a time: when time is up in the middle of minimising, go reports that as a failure.
 FUZZTIME ?= 5000x
+# Fewer than 15 say too little about a machine that others use too.
+ROUNDS   ?= 15
 
 .PHONY: help
 help: ## Show the targets.
@@ -41,8 +43,9 @@ test-live: ## Try a real key, read-only: TALLY_API_KEY=tly-... make test-live
 	TALLYD_LIVE=1 go test -count=1 -v -run TestReadOnlyCalls ./cmd/tallyd
 
 .PHONY: bench
-bench: ## Run the benchmarks.
-	go test -run '^$$' -bench . -benchmem ./test/bench/... ./service/...
+bench: ## Compare tallyd with its peers side by side in ROUNDS rounds, then run the benchmarks of the rooms.
+	go test -count=1 -v -timeout 20m -run '^TestSideBySide$$' ./test/bench -args -rounds $(ROUNDS)
+	go test -run '^$$' -bench . -benchmem ./service/...
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME: 5000x, or 10m for a long look.
