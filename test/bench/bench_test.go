@@ -24,7 +24,8 @@ func TestSideBySide(t *testing.T) {
 	r := report{wanted: p.rounds, candidates: f.candidates}
 	r.rounds = f.run(t, p)
 	r.kept = steadyOf(r.rounds)
-	r.page = translate(t, f.upstream, p)
+	f.patience = p.patience / 2
+	r.page = f.translate(t, p)
 	r.cost = f.footprint(t, p)
 	r.wantComplete(t)
 	output := io.Discard

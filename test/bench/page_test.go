@@ -116,9 +116,9 @@ type translations struct {
 }
 
 // translate goes all ways in random order in each round.
-func translate(t *testing.T, upstream string, p pace) translations {
+func (f *field) translate(t *testing.T, p pace) translations {
 	t.Helper()
-	all := ways(t, upstream)
+	all := ways(t, f.upstream)
 	result := translations{bytes: len(submissionsPage()), times: map[string][]float64{}, allocs: map[string]float64{}}
 	for _, w := range all {
 		result.allocs[w.name] = testing.AllocsPerRun(p.runs, func() {
@@ -129,17 +129,31 @@ func translate(t *testing.T, upstream string, p pace) translations {
 	}
 	for range p.rounds {
 		for _, i := range rand.Perm(len(all)) {
-			runtime.GC()
-			count, begin := 0, time.Now()
-			for ; time.Since(begin) < p.page; count++ {
-				if err := all[i].do(t.Context()); err != nil {
-					t.Fatalf("%s: %v", all[i].name, err)
-				}
+			took := 0.0
+			used, err := f.undisturbed(f.patience, func() (err error) {
+				took, err = mean(t.Context(), all[i].do, p.page)
+				return err
+			})
+			if err != nil {
+				t.Fatalf("%s: %v", all[i].name, err)
 			}
-			result.times[all[i].name] = append(result.times[all[i].name], micros(time.Since(begin))/float64(count))
+			f.patience -= used
+			result.times[all[i].name] = append(result.times[all[i].name], took)
 		}
 	}
 	return result
+}
+
+// mean goes one way for a while and returns how long it takes, in µs.
+func mean(ctx context.Context, do func(context.Context) error, long time.Duration) (float64, error) {
+	runtime.GC()
+	count, begin := 0, time.Now()
+	for ; time.Since(begin) < long; count++ {
+		if err := do(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return micros(time.Since(begin)) / float64(count), nil
 }
 
 // BenchmarkPage goes each way by itself, for profiles.
