@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,7 +19,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -355,84 +353,3 @@ func TestPanicIsContained(t *testing.T) {
 }
 
 // TestShutdownOrder keeps a call and a health watch open while the server stops: the call ends well, the watch learns of it and ends.
-func TestShutdownOrder(t *testing.T) {
-	arrived, release := make(chan struct{}), make(chan struct{})
-	w := newWorld(t, func(rw http.ResponseWriter, _ *http.Request) {
-		close(arrived)
-		<-release
-		_, _ = io.WriteString(rw, `{"id":"f1"}`)
-	}, nil)
-	watch, err := healthpb.NewHealthClient(w.conn).Watch(t.Context(), &healthpb.HealthCheckRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if first, err := watch.Recv(); err != nil || first.GetStatus() != healthpb.HealthCheckResponse_SERVING {
-		t.Fatalf("Watch() = %v, %v, want SERVING", first, err)
-	}
-	result := make(chan error, 1)
-	go func() { result <- getForm("f1")(t.Context(), w) }()
-	<-arrived
-	stopped := make(chan struct{})
-	go func() { w.server.Shutdown(); close(stopped) }()
-	wantEnd(t, watch)
-	if w.server.Ready() {
-		t.Error("Ready() = true while stopping, want false")
-	}
-	close(release)
-	if err := <-result; err != nil {
-		t.Errorf("the call under way = %v, want nil", err)
-	}
-	<-stopped
-}
-
-// wantEnd fails unless a watch says at most NOT_SERVING and then ends as a call may that another replica can take.
-func wantEnd(t *testing.T, watch grpc.ServerStreamingClient[healthpb.HealthCheckResponse]) {
-	t.Helper()
-	for {
-		last, err := watch.Recv()
-		if err == nil && last.GetStatus() == healthpb.HealthCheckResponse_NOT_SERVING {
-			continue
-		}
-		if code, reason := status.Code(err), watch.Trailer().Get("tallyd-reason"); code != codes.Unavailable || !slices.Equal(reason, []string{"SERVER_DRAINING"}) {
-			t.Errorf("Watch() = %v, %v, tallyd-reason %v, want Unavailable SERVER_DRAINING", last, err, reason)
-		}
-		return
-	}
-}
-
-func TestHardStop(t *testing.T) {
-	release := make(chan struct{})
-	arrived := make(chan struct{})
-	w := newWorld(t, func(http.ResponseWriter, *http.Request) { close(arrived); <-release },
-		func(c *service.Config) { c.Drain = 50 * time.Millisecond })
-	defer close(release)
-	result := make(chan error, 1)
-	go func() { result <- getForm("f1")(t.Context(), w) }()
-	<-arrived
-	w.server.Shutdown()
-	if err := <-result; err == nil {
-		t.Error("the call that outlived the drain = nil, want an error")
-	}
-}
-
-func TestHealthNames(t *testing.T) {
-	w := newWorld(t, body("{}"), nil)
-	w.server.SetTally(healthpb.HealthCheckResponse_NOT_SERVING)
-	client := healthpb.NewHealthClient(w.conn)
-	want := map[string]healthpb.HealthCheckResponse_ServingStatus{
-		"": healthpb.HealthCheckResponse_SERVING, "tallyd.v1.FormService": healthpb.HealthCheckResponse_SERVING,
-		service.HealthTally: healthpb.HealthCheckResponse_NOT_SERVING,
-	}
-	for name, status := range want {
-		resp, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{Service: name})
-		if err != nil || resp.GetStatus() != status {
-			t.Errorf("Check(%q) = %v, %v, want %v", name, resp.GetStatus(), err, status)
-		}
-	}
-	if err := service.Probe(t.Context(), w.address, ""); err != nil {
-		t.Errorf("Probe() = %v, want nil", err)
-	}
-	if err := service.Probe(t.Context(), w.address, service.HealthTally); err == nil {
-		t.Error("Probe(tally) = nil, want an error")
-	}
-}

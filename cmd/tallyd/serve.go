@@ -49,10 +49,14 @@ func (s serveCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer up.close()
-	server, err := s.server(up, log)
-	if err != nil {
+	if err := s.prepare(up, log); err != nil {
 		return err
 	}
+	return s.serve(ctx, c, up, log)
+}
+
+// serve opens the ports and serves until ctx ends.
+func (s serveCmd) serve(ctx context.Context, c console, up *upstream, log *slog.Logger) error {
 	listener, err := service.Listen(ctx, s.Listen)
 	if err != nil {
 		return usagef("--listen: %w", err)
@@ -67,13 +71,15 @@ func (s serveCmd) Run(ctx context.Context, c console) error {
 			return usagef("--admin-listen: %w", errors.Join(err, listener.Close()))
 		}
 		log.Info("admin port open", slog.String("address", admin.Addr().String()))
-		group.Go(func() error { return service.ServeAdmin(drain, admin, service.AdminHandler(server.Ready, up.metrics)) })
+		group.Go(func() error {
+			return service.ServeAdmin(drain, admin, service.AdminHandler(up.server.Ready, up.metrics))
+		})
 	}
 	group.Go(func() error { return up.keeper.Run(drain) })
-	group.Go(func() error { return server.Serve(listener) })
+	group.Go(func() error { return up.server.Serve(listener) })
 	group.Go(func() error {
 		<-ctx.Done()
-		server.Shutdown()
+		up.server.Shutdown()
 		drained()
 		return nil
 	})
@@ -203,17 +209,18 @@ func (s serveCmd) place(ctx context.Context, log *slog.Logger) (*url.URL, apikey
 	return base, source, func() {}, nil
 }
 
-func (s serveCmd) server(up *upstream, log *slog.Logger) (*service.Server, error) {
+// prepare makes the server.
+func (s serveCmd) prepare(up *upstream, log *slog.Logger) error {
 	config, err := service.DefaultConfig()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	config.DefaultDeadline, config.Log = s.DefaultDeadline, log
 	config.Reflection = s.Reflection == "on" || (s.Reflection == "auto" && (s.Sandbox || service.IsLocal(s.Listen)))
 	up.server = service.NewServer(config, func(to grpc.ServiceRegistrar) {
 		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox})
 	})
-	return up.server, nil
+	return nil
 }
 
 // announce prints the address in use and, with the sandbox, a line to try it.
