@@ -3,6 +3,7 @@ package service_test
 import (
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -59,6 +60,26 @@ func wantEnd(t *testing.T, watch grpc.ServerStreamingClient[healthpb.HealthCheck
 		return
 	}
 }
+
+// TestConnectionsAge holds that connections end after a while, so that clients find new replicas, and that no call notices.
+func TestConnectionsAge(t *testing.T) {
+	w := newWorld(t, body(`{"id":"f1"}`), func(c *service.Config) { c.MaxConnectionAge = 20 * time.Millisecond })
+	seen := map[string]bool{}
+	for start := time.Now(); len(seen) < 3; {
+		if err := getForm("f1")(t.Context(), w); err != nil {
+			t.Fatalf("GetForm() = %v, want nil", err)
+		}
+		for _, caller := range callerLine.FindAllString(w.log.String(), -1) {
+			seen[caller] = true
+		}
+		if time.Since(start) > 20*time.Second {
+			t.Fatalf("calls came over %d connections, want 3 after all this time", len(seen))
+		}
+	}
+}
+
+// callerLine is where a log line says which connection a call came over.
+var callerLine = regexp.MustCompile(`"caller":"[^"]+"`)
 
 func TestHardStop(t *testing.T) {
 	release := make(chan struct{})

@@ -110,7 +110,7 @@ func TestHostileIDsNeverLeave(t *testing.T) {
 	}
 }
 
-// FuzzPath demands that whatever id is let through arrives as exactly one segment of the path.
+// FuzzPath covers row 65: it demands that whatever id is let through arrives as exactly one segment of the path.
 func FuzzPath(f *testing.F) {
 	for _, id := range append(hostile, "mexJoq", "q_abc-1") {
 		f.Add(id)
