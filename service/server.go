@@ -10,6 +10,8 @@ import (
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/encoding/gzip" // callers may compress, and answers to those are compressed
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -29,6 +31,8 @@ type Config struct {
 	Drain time.Duration
 	// Reflection serves the contract with its comments.
 	Reflection bool
+	// Credentials prove the server and check its callers; nil for neither.
+	Credentials credentials.TransportCredentials
 	// Check validates requests.
 	Check protovalidate.Validator
 	// Log gets one line per call.
@@ -73,7 +77,12 @@ type Server struct {
 func NewServer(config Config, register func(grpc.ServiceRegistrar)) *Server {
 	s := &Server{config: config, health: health.NewServer()}
 	s.stopping, s.stop = context.WithCancel(context.Background())
+	creds := config.Credentials
+	if creds == nil {
+		creds = insecure.NewCredentials()
+	}
 	s.grpc = grpc.NewServer(
+		grpc.Creds(creds),
 		s.unaryChain(),
 		s.streamChain(),
 		grpc.MaxConcurrentStreams(maxStreams),

@@ -110,10 +110,10 @@ func TestHealthNames(t *testing.T) {
 			t.Errorf("Check(%q) = %v, %v, want %v", name, resp.GetStatus(), err, status)
 		}
 	}
-	if err := service.Probe(t.Context(), w.address, ""); err != nil {
+	if err := service.Probe(t.Context(), w.address, "", service.TLSFiles{}); err != nil {
 		t.Errorf("Probe() = %v, want nil", err)
 	}
-	if err := service.Probe(t.Context(), w.address, service.HealthTally); err == nil {
+	if err := service.Probe(t.Context(), w.address, service.HealthTally, service.TLSFiles{}); err == nil {
 		t.Error("Probe(tally) = nil, want an error")
 	}
 }

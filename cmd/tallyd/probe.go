@@ -12,6 +12,8 @@ type probeCmd struct {
 	Address string        `arg:"" optional:"" default:"127.0.0.1:50051" env:"TALLYD_LISTEN" help:"HOST:PORT or unix:PATH."`
 	Service string        `placeholder:"NAME" help:"Health service name: empty for the process, tally for the key."`
 	Timeout time.Duration `default:"2s" placeholder:"DURATION" help:"How long to wait."`
+	TLSCert string        `name:"tls-cert" placeholder:"FILE" help:"The server's own certificate, as serve has it: speak TLS and trust it alone."`
+	TLSKey  string        `name:"tls-key" placeholder:"FILE" help:"Its private key."`
 }
 
 // Run ends with an error, and so with exit code 1, unless the answer is SERVING.
@@ -21,7 +23,10 @@ func (p probeCmd) Run(ctx context.Context, c console) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
-	if err := service.Probe(ctx, p.Address, p.Service); err != nil {
+	if (p.TLSCert == "") != (p.TLSKey == "") {
+		return usagef("--tls-cert and --tls-key belong together")
+	}
+	if err := service.Probe(ctx, p.Address, p.Service, service.TLSFiles{Cert: p.TLSCert, Key: p.TLSKey}); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(c.out, "SERVING")

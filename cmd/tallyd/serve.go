@@ -33,6 +33,9 @@ type serveCmd struct {
 	Sandbox         bool          `help:"Start the built-in pretend Tally and use it: no key, no network."`
 	SandboxRate     int           `default:"100" placeholder:"N" help:"Requests a minute that the built-in pretend Tally allows; 0 for any number."`
 	Policy          string        `placeholder:"allow-all" help:"Who may call; allow-all says openly that whoever reaches the port may do all. Needed to listen beyond this machine."`
+	TLSCert         string        `name:"tls-cert" placeholder:"FILE" help:"Certificate chain in PEM: serve TLS. Re-read on change, like the two below."`
+	TLSKey          string        `name:"tls-key" placeholder:"FILE" help:"Private key of the certificate."`
+	TLSClientCA     string        `name:"tls-client-ca" placeholder:"FILE" help:"Authorities in PEM: callers must show a certificate that one of them signed."`
 	Reflection      string        `default:"auto" enum:"auto,on,off" placeholder:"WHEN" help:"gRPC reflection: auto (on for loopback and the sandbox), on or off."`
 	DefaultDeadline time.Duration `default:"30s" placeholder:"DURATION" help:"Deadline of calls that bring none."`
 	LogFormat       string        `default:"auto" enum:"auto,text,json" placeholder:"FORMAT" help:"auto is text on a terminal, else json."`
@@ -100,6 +103,12 @@ func (s serveCmd) check() error {
 	}
 	if s.Policy == "" && !service.IsLocal(s.Listen) {
 		return usagef("--listen %s can be reached from other machines: give --policy=allow-all, or listen on 127.0.0.1 or unix:PATH", s.Listen)
+	}
+	if (s.TLSCert == "") != (s.TLSKey == "") {
+		return usagef("--tls-cert and --tls-key belong together")
+	}
+	if s.TLSClientCA != "" && s.TLSCert == "" {
+		return usagef("--tls-client-ca needs --tls-cert and --tls-key")
 	}
 	if s.DefaultDeadline <= 0 {
 		return usagef("--default-deadline must be more than 0")
@@ -216,11 +225,29 @@ func (s serveCmd) prepare(up *upstream, log *slog.Logger) error {
 		return err
 	}
 	config.DefaultDeadline, config.Log = s.DefaultDeadline, log
+	if s.TLSCert != "" {
+		files := service.TLSFiles{Cert: s.TLSCert, Key: s.TLSKey, ClientCA: s.TLSClientCA, Log: log}
+		if config.Credentials, err = files.Credentials(); err != nil {
+			return usageError{err}
+		}
+	}
 	config.Reflection = s.Reflection == "on" || (s.Reflection == "auto" && (s.Sandbox || service.IsLocal(s.Listen)))
 	up.server = service.NewServer(config, func(to grpc.ServiceRegistrar) {
 		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox})
 	})
 	return nil
+}
+
+// grpcurlFlags are what a first call needs. The certificate of a trial is rarely for the address that it is tried at.
+func (s serveCmd) grpcurlFlags() string {
+	switch {
+	case s.TLSCert == "":
+		return "-plaintext"
+	case s.TLSClientCA == "":
+		return "-insecure"
+	default:
+		return "-insecure -cert FILE -key FILE"
+	}
 }
 
 // announce prints the address in use and, with the sandbox, a line to try it.
@@ -231,6 +258,6 @@ func (s serveCmd) announce(c console, at net.Addr) {
 	}
 	_, _ = fmt.Fprintf(c.out, "tallyd is ready at %s\n", address)
 	if s.Sandbox {
-		_, _ = fmt.Fprintf(c.out, "try: grpcurl -plaintext %s tallyd.v1.FormService/ListForms\n", address)
+		_, _ = fmt.Fprintf(c.out, "try: grpcurl %s %s tallyd.v1.FormService/ListForms\n", s.grpcurlFlags(), address)
 	}
 }
