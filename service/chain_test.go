@@ -13,7 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -284,38 +283,6 @@ func TestClientRetries(t *testing.T) {
 	}
 	if got := strings.Count(w.log.String(), "finished call"); got != 4 {
 		t.Errorf("the server saw %d tries of a write that could not leave, want 4", got)
-	}
-}
-
-func TestDeadlines(t *testing.T) {
-	release := make(chan struct{})
-	w := newWorld(t, func(http.ResponseWriter, *http.Request) { <-release }, func(c *service.Config) {
-		c.DefaultDeadline = 50 * time.Millisecond
-	})
-	defer close(release)
-	tests := []struct {
-		name       string
-		timeout    time.Duration
-		wantReason string
-	}{
-		{name: "none", wantReason: "DEADLINE_IN_FLIGHT"},
-		{name: "shaved before the caller's own", timeout: 150 * time.Millisecond, wantReason: "DEADLINE_IN_FLIGHT"},
-		{name: "too short for Tally", timeout: 25 * time.Millisecond, wantReason: "DEADLINE_TOO_SHORT"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			ctx := t.Context()
-			if test.timeout > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, test.timeout)
-				defer cancel()
-			}
-			s := status.Convert(getForm("f1")(ctx, w))
-			info := detail[*errdetails.ErrorInfo](s)
-			if s.Code() != codes.DeadlineExceeded || info.GetReason() != test.wantReason {
-				t.Errorf("GetForm() = %s %s, want DeadlineExceeded %s: our error, not the client's own", s.Code(), info.GetReason(), test.wantReason)
-			}
-		})
 	}
 }
 

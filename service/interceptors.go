@@ -125,12 +125,11 @@ func isVisible(id string) bool {
 }
 
 // mapErrors turns whatever failed into the status that the caller sees, and keeps the cause for the log.
-func mapErrors(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+func mapErrors(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	resp, err := next(ctx, req)
 	if err == nil {
 		return resp, nil
 	}
-	err = attribute(ctx, effectOf(info.FullMethod), err)
 	m := toStatus(err)
 	recordOf(ctx).fail(m.reason, err)
 	_ = grpc.SetTrailer(ctx, m.trailer())
@@ -186,8 +185,9 @@ func validateUnary(validator protovalidate.Validator) grpc.UnaryServerIntercepto
 	}
 }
 
-// limitDeadline gives a call without a deadline one, and shortens the caller's own.
-func (s *Server) limitDeadline(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+// limitDeadline gives a call without a deadline one, and shortens the caller's own. It says whose doing the bare end of that context
+// is, since nobody outside knows of it.
+func (s *Server) limitDeadline(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	limit := time.Now().Add(s.config.DefaultDeadline)
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = deadline.Add(-deadlineShave)
@@ -197,7 +197,11 @@ func (s *Server) limitDeadline(ctx context.Context, req any, _ *grpc.UnaryServer
 	}
 	ctx, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
-	return next(ctx, req)
+	resp, err := next(ctx, req)
+	if err != nil {
+		return nil, attribute(ctx, effectOf(info.FullMethod), err)
+	}
+	return resp, nil
 }
 
 // endWithServer ends streams of the infrastructure, such as health's Watch, when the server stops.
