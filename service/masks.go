@@ -13,13 +13,13 @@ import (
 	"github.com/tallyd/tallyd/service/tally"
 )
 
-// touches tells whether an update changes a field or a part of it: the mask names it, or there is no mask and it is set.
+// touches tells whether an update changes a field or a part of it: the mask names it or everything, or there is no mask and it is set.
 func touches(mask *fieldmaskpb.FieldMask, field string, set bool) bool {
 	if len(mask.GetPaths()) == 0 {
 		return set
 	}
 	return slices.ContainsFunc(mask.GetPaths(), func(path string) bool {
-		return path == field || strings.HasPrefix(path, field+".")
+		return path == "*" || path == field || strings.HasPrefix(path, field+".")
 	})
 }
 

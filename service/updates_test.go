@@ -97,6 +97,11 @@ func TestUpdateForm(t *testing.T) {
 			want: []string{`PATCH /forms/f1 {"name":"New"}`},
 		},
 		{
+			name: "everything, as AIP-134 spells it",
+			req:  &tallydv1.UpdateFormRequest{Name: new("New"), Status: tallydv1.FormStatus_FORM_STATUS_DRAFT.Enum(), UpdateMask: paths("*")},
+			want: nil, wantCode: codes.InvalidArgument, wantPart: "must be set",
+		},
+		{
 			name: "a setting", req: &tallydv1.UpdateFormRequest{Settings: &tallydv1.FormSettings{Language: new("fr")}, UpdateMask: paths("settings.language")},
 			want: []string{get, `PATCH /forms/f1 {"settings":{"language":"fr","isClosed":true,"password":"p","styles":{"theme":"DARK"},"news":[1,2]}}`},
 		},
@@ -186,6 +191,24 @@ func TestUpdateWebhook(t *testing.T) {
 			want: []string{first, second, strings.Replace(whole(""), "https://w2.example.com", "https://new.example.com", 1)},
 		},
 		{
+			name: "everything, as AIP-134 spells it",
+			req: &tallydv1.UpdateWebhookRequest{
+				WebhookId: "w2", FormId: new("f2"), Url: new("https://new.example.com"), IsEnabled: new(false), UpdateMask: paths("*"),
+				EventTypes: []tallydv1.WebhookEventType{tallydv1.WebhookEventType_WEBHOOK_EVENT_TYPE_FORM_RESPONSE},
+			},
+			want: []string{first, second, `PATCH /webhooks/w2 {"formId":"f2","url":"https://new.example.com","eventTypes":["FORM_RESPONSE"],` +
+				`"isEnabled":false,"signingSecret":null,"httpHeaders":null}`},
+		},
+		{
+			name: "header with an empty value stays whole", req: &tallydv1.UpdateWebhookRequest{WebhookId: "w4", IsEnabled: new(false)},
+			want: []string{first, second, `PATCH /webhooks/w4 {"formId":"f1","url":"https://w4.example.com","eventTypes":["FORM_RESPONSE"],"isEnabled":false,` +
+				`"signingSecret":"s3","httpHeaders":[{"name":"X-A","value":""}]}`},
+		},
+		{
+			name: "type of event that is new", req: &tallydv1.UpdateWebhookRequest{WebhookId: "w5", IsEnabled: new(false)},
+			want: []string{first, second}, wantCode: codes.InvalidArgument, wantPart: "event_types: holds a type that this version does not know",
+		},
+		{
 			name: "not there", req: &tallydv1.UpdateWebhookRequest{WebhookId: "w9", IsEnabled: new(false)},
 			want: []string{first, second}, wantCode: codes.NotFound, wantPart: "Tally's list holds no such resource",
 		},
@@ -209,15 +232,17 @@ func TestUpdateWebhook(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			l := &ledger{answers: map[string]string{
-				first: webhookList(true, webhookJSON("w1")), second: webhookList(false, webhookJSON("w2"), webhookJSON("w3")),
-				"PATCH /webhooks/w2": "",
+				first: webhookList(true, webhookJSON("w1")), second: webhookList(false, webhookJSON("w2"), webhookJSON("w3"),
+					strings.Replace(webhookJSON("w4"), `"value":"1"`, `"value":""`, 1),
+					strings.Replace(webhookJSON("w5"), `["FORM_RESPONSE"]`, `["FORM_RESPONSE","FORM_OPENED"]`, 1)),
+				"PATCH /webhooks/w2": "", "PATCH /webhooks/w4": "",
 			}}
 			w := newWorld(t, l.serve, nil)
 			resp, err := tallydv1.NewWebhookServiceClient(w.conn).UpdateWebhook(t.Context(), test.req)
 			if status.Code(err) != test.wantCode || !strings.Contains(status.Convert(err).Message(), test.wantPart) {
 				t.Errorf("UpdateWebhook() = %v, want %v with %q", err, test.wantCode, test.wantPart)
 			}
-			if err == nil && resp.GetWebhook().GetId() != "w2" {
+			if err == nil && resp.GetWebhook().GetId() != test.req.GetWebhookId() {
 				t.Errorf("UpdateWebhook() = %v, want the webhook as it is now", resp)
 			}
 			wantCalls(t, test.want, l.seen)

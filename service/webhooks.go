@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -75,6 +76,9 @@ func (w *webhooks) UpdateWebhook(ctx context.Context, req *tallydv1.UpdateWebhoo
 		IsEnabled: &current.IsEnabled, SigningSecret: current.SigningSecret, HttpHeaders: current.GetHttpHeaders(),
 	}
 	overlay(whole, req, req.GetUpdateMask(), webhookFields)
+	if slices.Contains(whole.GetEventTypes(), tallydv1.WebhookEventType_WEBHOOK_EVENT_TYPE_UNSPECIFIED) {
+		return nil, refused("event_types", "holds a type that this version does not know and would lose: it must be set anew")
+	}
 	whole.UpdateMask = &fieldmaskpb.FieldMask{Paths: webhookFields}
 	resp, err := fetch[tallydv1.UpdateWebhookResponse](ctx, w.tally, whole)
 	if err != nil {
@@ -120,9 +124,14 @@ func (w *webhooks) checkURL(text string) error {
 	if rule == "" {
 		return nil
 	}
+	return refused("url", rule)
+}
+
+// refused is a request that breaks a rule of this handler.
+func refused(field, rule string) error {
 	return &tally.Error{
 		Kind: tally.KindInvalid, Outcome: tally.OutcomeNotSent,
-		Violations: []tally.Violation{{Field: "url", Description: rule}},
+		Violations: []tally.Violation{{Field: field, Description: rule}},
 	}
 }
 

@@ -33,6 +33,8 @@ type object struct {
 	parts map[string]jsontext.Value
 	// skip tells the fields that do not travel here.
 	skip func(*fieldPlan) bool
+	// element says that the object is one of a list: it is whole, so that an empty text is a value.
+	element bool
 }
 
 func (e *encoder) object(o object) error {
@@ -61,7 +63,8 @@ func (e *encoder) object(o object) error {
 func (e *encoder) member(o object, f *fieldPlan, written map[string]bool) error {
 	child := o.sel.child(f.desc.Name())
 	if o.sel.all() {
-		if !o.msg.Has(f.desc) && !f.required && f.enumText[0] == "" {
+		travels := f.required || f.enumText[0] != "" || (o.element && f.shape == shapeScalar && !f.desc.IsList() && !f.desc.HasPresence())
+		if !o.msg.Has(f.desc) && !travels {
 			return nil
 		}
 	} else if child == nil {
@@ -147,7 +150,7 @@ func (e *encoder) list(f *fieldPlan, list protoreflect.List) error {
 func (e *encoder) single(f *fieldPlan, value protoreflect.Value) error {
 	switch f.shape {
 	case shapeMessage:
-		return e.object(object{plan: f.message, msg: value.Message()})
+		return e.object(object{plan: f.message, msg: value.Message(), element: true})
 	case shapeWrapped:
 		return e.list(f.value, value.Message().Get(f.value.desc).List())
 	case shapeEnum:

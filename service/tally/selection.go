@@ -3,6 +3,7 @@ package tally
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -30,11 +31,14 @@ func (s *selection) child(name protoreflect.Name) *selection {
 // deep tells that only parts of the field below travel.
 func (s *selection) deep() bool { return s != nil && len(s.children) > 0 }
 
+// everything is the path that stands for every field that can be changed (AIP-134).
+const everything = "*"
+
 // newSelection builds the tree of the paths of an update mask. Every path must be a field of the message that travels in the
 // body; a path may go down to a field of a message, never into a list, a map, a Struct or a Value.
 func newSelection(p *plan, msg protoreflect.Message, paths []string, skip func(*fieldPlan) bool) (*selection, error) {
 	root := &selection{children: map[protoreflect.Name]*selection{}}
-	for _, path := range paths {
+	for _, path := range spelled(p, paths, skip) {
 		node, at, in := root, p, msg
 		for name := range strings.SplitSeq(path, ".") {
 			if at == nil {
@@ -56,6 +60,21 @@ func newSelection(p *plan, msg protoreflect.Message, paths []string, skip func(*
 		node.widen(at, in)
 	}
 	return root, nil
+}
+
+// spelled writes out the path that stands for every field.
+func spelled(p *plan, paths []string, skip func(*fieldPlan) bool) []string {
+	at := slices.Index(paths, everything)
+	if at < 0 {
+		return paths
+	}
+	var names []string
+	for _, f := range p.fields {
+		if !f.local && !skip(f) {
+			names = append(names, string(f.desc.Name()))
+		}
+	}
+	return slices.Concat(paths[:at], names, paths[at+1:])
 }
 
 // add returns the selection of a field below s, new or known.
