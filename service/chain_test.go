@@ -85,6 +85,7 @@ func newClient(t testing.TB, address string) *tally.Client {
 		tallydv1.File_tallyd_v1_form_service_proto, tallydv1.File_tallyd_v1_submission_service_proto,
 		tallydv1.File_tallyd_v1_webhook_service_proto, tallydv1.File_tallyd_v1_workspace_service_proto,
 		tallydv1.File_tallyd_v1_user_service_proto, tallydv1.File_tallyd_v1_organization_service_proto,
+		tallydv1.File_tallyd_v1_analytics_service_proto,
 	)
 	if err != nil {
 		t.Fatal(err)

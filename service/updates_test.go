@@ -156,7 +156,7 @@ func TestUpdateForm(t *testing.T) {
 
 // webhookList is a page of Tally's list of webhooks.
 func webhookList(more bool, webhooks ...string) string {
-	return fmt.Sprintf(`{"webhooks":[%s],"page":1,"limit":100,"hasMore":%t,"totalNumber":3}`, strings.Join(webhooks, ","), more)
+	return fmt.Sprintf(`{"webhooks":[%s],"page":1,"limit":100,"hasMore":%t,"totalCount":3}`, strings.Join(webhooks, ","), more)
 }
 
 func webhookJSON(id string) string {
