@@ -50,7 +50,7 @@ func TestEveryRPC(t *testing.T) {
 			methods := file.Services().Get(i).Methods()
 			for j := range methods.Len() {
 				if name := string(file.Services().Get(i).Name()) + "/" + string(methods.Get(j).Name()); !called[name] {
-					t.Errorf("no test calls %s", name)
+					t.Errorf("no test calls %s: add a row to the list of its resource, here or in wire_team_test.go", name)
 				}
 			}
 		}
