@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -309,10 +310,28 @@ func TestPanicIsContained(t *testing.T) {
 	t.Cleanup(func() { w.server.Shutdown(); served.Wait() })
 	w.address = listener.Addr().String()
 	w.dial(t)
-	for range 2 {
-		s := status.Convert(getForm("f1")(t.Context(), w))
+	// A read may be called again; a write may have happened, which nobody must repeat.
+	for effect, want := range map[string]struct {
+		call     func(...grpc.CallOption) error
+		safe     string
+		pushback []string
+	}{
+		"read": {func(o ...grpc.CallOption) error { return getForm("f1")(t.Context(), w, o...) }, "true", nil},
+		"write": {func(o ...grpc.CallOption) error {
+			_, err := tallydv1.NewFormServiceClient(w.conn).DeleteForm(t.Context(), &tallydv1.DeleteFormRequest{FormId: "f1"}, o...)
+			return err
+		}, "false", []string{"-1"}},
+	} {
+		var trailer metadata.MD
+		s := status.Convert(want.call(grpc.Trailer(&trailer)))
+		if safe := detail[*errdetails.ErrorInfo](s).GetMetadata()["retry_safe"]; safe != want.safe {
+			t.Errorf("%s: retry_safe = %q, want %q", effect, safe, want.safe)
+		}
+		if got := trailer.Get("grpc-retry-pushback-ms"); !slices.Equal(got, want.pushback) {
+			t.Errorf("%s: push-back = %v, want %v", effect, got, want.pushback)
+		}
 		if s.Code() != codes.Internal || detail[*errdetails.ErrorInfo](s).GetReason() != "PANIC" || strings.Contains(s.Message(), "nil pointer") {
-			t.Errorf("GetForm() = %s %q, want INTERNAL PANIC without its text", s.Code(), s.Message())
+			t.Errorf("%s = %s %q, want INTERNAL PANIC without its text", effect, s.Code(), s.Message())
 		}
 	}
 	if !strings.Contains(w.log.String(), "handlers.go") {

@@ -43,8 +43,12 @@ func (e *localError) Error() string {
 func (e *localError) Unwrap() error { return e.err }
 
 // attribute turns the bare end of a context into the caller's own, if it is the caller's: ctx is the one that the RPC came with. The
-// bare end of any other context stays what it is, a defect: as CANCELLED it would be replayed by proxies.
+// bare end of any other context stays what it is, a defect: as CANCELLED it would be replayed by proxies. An error of our own learns
+// what the RPC does at Tally, which was not known where it arose.
 func attribute(ctx context.Context, effect tally.Effect, err error) error {
+	if own, ok := errors.AsType[*localError](err); ok && own.effect == 0 {
+		own.effect = effect
+	}
 	if classified(err) || ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
 		return err
 	}

@@ -125,29 +125,35 @@ func isVisible(id string) bool {
 }
 
 // mapErrors turns whatever failed into the status that the caller sees, and keeps the cause for the log.
-func mapErrors(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+func mapErrors(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	resp, err := next(ctx, req)
 	if err == nil {
 		return resp, nil
 	}
+	err = attribute(ctx, effectOf(info.FullMethod), err)
 	m := toStatus(err)
 	recordOf(ctx).fail(m.reason, err)
 	_ = grpc.SetTrailer(ctx, m.trailer())
 	return nil, m.status.Err()
 }
 
-// effectOf returns what an RPC does at Tally as far as the contract's idempotency_level tells: Read, or 0, which counts as a write.
+// effectOf returns what an RPC does at Tally as far as the contract's idempotency_level tells, 0 for what is not the contract's. What
+// may be repeated counts as an update, which for an error of our own is the same as a delete.
 func effectOf(fullMethod string) tally.Effect {
 	name := strings.ReplaceAll(strings.TrimPrefix(fullMethod, "/"), "/", ".")
 	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
-	if err != nil {
+	if err != nil || !strings.HasPrefix(name, contractPackage) {
 		return 0
 	}
 	options, _ := found.Options().(*descriptorpb.MethodOptions)
-	if options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS {
+	switch options.GetIdempotencyLevel() {
+	case descriptorpb.MethodOptions_NO_SIDE_EFFECTS:
 		return tally.Read
+	case descriptorpb.MethodOptions_IDEMPOTENT:
+		return tally.Update
+	default:
+		return tally.Create
 	}
-	return 0
 }
 
 func mapStreamErrors(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {

@@ -12,23 +12,31 @@ import (
 	"github.com/tallyd/tallyd/service/sandbox"
 )
 
+// sandboxWorld is the whole chain in front of a sandbox.
+func sandboxWorld(t *testing.T, options ...sandbox.Option) (*world, *sandbox.Sandbox) {
+	t.Helper()
+	options = append(options, sandbox.WithRate(0), sandbox.WithKey("tly-0123456789abcdefghijABCDEFGHIJ01"))
+	pretended, err := sandbox.New(options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(pretended.Handler())
+	t.Cleanup(func() {
+		server.Close()
+		_ = pretended.Close()
+	})
+	w := &world{log: &lockedBuffer{}}
+	w.start(t, newClient(t, server.URL), nil)
+	w.dial(t)
+	return w, pretended
+}
+
 // TestSettingsSurviveEitherReading changes one setting of a form against a Tally that merges settings and against one that replaces
 // them: all others must be as they were, with both.
 func TestSettingsSurviveEitherReading(t *testing.T) {
 	for name, patch := range map[string]sandbox.SettingsPatch{"merge": sandbox.Merge, "replace": sandbox.Replace} {
 		t.Run(name, func(t *testing.T) {
-			pretended, err := sandbox.New(sandbox.WithSettingsPatch(patch), sandbox.WithKey("tly-0123456789abcdefghijABCDEFGHIJ01"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			server := httptest.NewServer(pretended.Handler())
-			t.Cleanup(func() {
-				server.Close()
-				_ = pretended.Close()
-			})
-			w := &world{log: &lockedBuffer{}}
-			w.start(t, newClient(t, server.URL), nil)
-			w.dial(t)
+			w, _ := sandboxWorld(t, sandbox.WithSettingsPatch(patch))
 			forms := tallydv1.NewFormServiceClient(w.conn)
 			settings := func() *tallydv1.FormSettings {
 				resp, err := forms.GetForm(t.Context(), &tallydv1.GetFormRequest{FormId: "Feedbk"})
@@ -42,7 +50,7 @@ func TestSettingsSurviveEitherReading(t *testing.T) {
 				t.Fatal("the form has no settings that could be lost")
 			}
 			want.Language = new("fr")
-			_, err = forms.UpdateForm(t.Context(), &tallydv1.UpdateFormRequest{
+			_, err := forms.UpdateForm(t.Context(), &tallydv1.UpdateFormRequest{
 				FormId: "Feedbk", Settings: &tallydv1.FormSettings{Language: new("fr")}, UpdateMask: paths("settings.language"),
 			})
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -247,6 +248,25 @@ func TestUpdateWebhook(t *testing.T) {
 			}
 			wantCalls(t, test.want, l.seen)
 		})
+	}
+}
+
+// TestSearchForAWebhookEnds plays a list that goes round in circles: it is given up after 100 pages, and nothing is written.
+func TestSearchForAWebhookEnds(t *testing.T) {
+	requests, writes := 0, 0
+	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
+		requests++
+		if r.Method != http.MethodGet {
+			writes++
+		}
+		_, _ = io.WriteString(rw, webhookList(true, webhookJSON([]string{"w1", "w2"}[requests%2])))
+	}, nil)
+	_, err := tallydv1.NewWebhookServiceClient(w.conn).UpdateWebhook(t.Context(), &tallydv1.UpdateWebhookRequest{WebhookId: "w9", IsEnabled: new(false)})
+	if reason := detail[*errdetails.ErrorInfo](status.Convert(err)).GetReason(); status.Code(err) != codes.Internal || reason != "TALLY_PROTOCOL" {
+		t.Errorf("UpdateWebhook() = %v, want Internal TALLY_PROTOCOL", err)
+	}
+	if requests != 100 || writes != 0 {
+		t.Errorf("Tally saw %d requests and %d writes, want 100 and none", requests, writes)
 	}
 }
 

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -88,10 +89,13 @@ func (w *webhooks) UpdateWebhook(ctx context.Context, req *tallydv1.UpdateWebhoo
 	return resp, nil
 }
 
+// maxWebhookPages bounds the search for a webhook: 10,000 of them are more than any account has, a list without an end is not.
+const maxWebhookPages = 100
+
 // find reads the list page by page until it holds the webhook.
 func (w *webhooks) find(ctx context.Context, id string) (*tallydv1.Webhook, error) {
 	list := &tallydv1.ListWebhooksRequest{PageSize: 100}
-	for {
+	for range maxWebhookPages {
 		page, err := fetch[tallydv1.ListWebhooksResponse](ctx, w.tally, list)
 		if err != nil {
 			return nil, err
@@ -107,6 +111,9 @@ func (w *webhooks) find(ctx context.Context, id string) (*tallydv1.Webhook, erro
 				ResourceType: "webhook", ResourceID: id,
 			}
 		}
+	}
+	return nil, &tally.Error{
+		Kind: tally.KindProtocol, Effect: tally.Read, Outcome: tally.OutcomeUnknown, Err: errors.New("the list of webhooks does not end"),
 	}
 }
 

@@ -153,7 +153,8 @@ func (p *page) ask(query url.Values) {
 	if p.list.maxLimit > 0 && p.cursor.Limit > 0 {
 		query.Set("limit", strconv.Itoa(p.cursor.Limit))
 	}
-	if p.cursor.Anchor != "" && query.Get(p.list.anchorKey.key) == "" {
+	if p.cursor.Anchor != "" {
+		// The caller's own end may lie in the future; the anchor is within it, since the list that it was taken from is.
 		query.Set(p.list.anchorKey.key, p.cursor.Anchor)
 	}
 }
