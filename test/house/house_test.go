@@ -23,10 +23,11 @@ var mayImport = map[string][]string{
 	"proto/apidoc":    {"gen", "proto"},
 	"service/apikey":  {},
 	"service/sandbox": {},
+	"service/policy":  {"gen"},
 	"service/tally":   {"gen", "service/apikey"},
-	"service":         {"gen", "proto", "service/apikey", "service/tally"},
-	"cmd":             {"gen", "proto", "service", "service/apikey", "service/sandbox", "service/tally"},
-	"test":            {"gen", "proto", "service", "service/apikey", "service/sandbox", "service/tally"},
+	"service":         {"gen", "proto", "service/apikey", "service/policy", "service/tally"},
+	"cmd":             {"gen", "proto", "service", "service/apikey", "service/policy", "service/sandbox", "service/tally"},
+	"test":            {"gen", "proto", "service", "service/apikey", "service/policy", "service/sandbox", "service/tally"},
 }
 
 type listed struct {
