@@ -80,7 +80,7 @@ func (p *Policy) explain(c *Caller, m *Method, q Question) Explanation {
 		}
 		return p.verdictOf(may, r)
 	case res.GetFiltered():
-		e := p.verdictOf(g.some(func(*rule) bool { return true }))
+		e := p.verdictOf(g.part())
 		e.Why += "; the answer holds what is granted and nothing else"
 		return e
 	case res.GetAll() == optionsv1.Kind_KIND_ORGANIZATION:

@@ -244,7 +244,7 @@ func (a *Access) unnamed(_ context.Context, _ protoreflect.Message) error {
 	may, by := false, (*rule)(nil)
 	switch {
 	case res.GetFiltered():
-		may, by = a.grant.some(func(*rule) bool { return true })
+		may, by = a.grant.part()
 	case res.GetAll() == optionsv1.Kind_KIND_WORKSPACE && a.workspace == "":
 		may, by = a.grant.some(func(r *rule) bool { return r.workspaces.any })
 	case res.GetAll() == optionsv1.Kind_KIND_ORGANIZATION:

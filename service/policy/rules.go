@@ -178,6 +178,14 @@ func (g *grant) whole() bool {
 	return false
 }
 
+// part decides about a list of which everybody gets what is granted: any permission will do, and a denial of something takes out that.
+func (g *grant) part() (bool, *rule) {
+	if len(g.allow) == 0 {
+		return false, nil
+	}
+	return true, g.allow[0]
+}
+
 // carves returns a denial that names forms or folders, of which nobody looks up whether they lie where something is destroyed.
 func (g *grant) carves() *rule {
 	for _, r := range g.deny {
