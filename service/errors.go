@@ -135,7 +135,7 @@ func settle(r row, e *tally.Error) tally.Outcome {
 	// What the first try of a repeated delete did stays open, whatever the second one brought.
 	repeated := e.Effect == tally.Delete && e.Attempts > 1
 	switch {
-	case !answered && e.Outcome == tally.OutcomeNotSent:
+	case e.Outcome == tally.OutcomeNotSent && (!answered || e.LookUp):
 		return tally.OutcomeNotSent
 	case answered && r.outcome == tally.OutcomeNotSent:
 		return tally.OutcomeUnknown

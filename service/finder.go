@@ -142,6 +142,6 @@ func unsent(err error, effect tally.Effect) error {
 		return err
 	}
 	own := *failure
-	own.Effect, own.Outcome, own.Status = effect, tally.OutcomeNotSent, 0
+	own.Effect, own.Outcome, own.LookUp = effect, tally.OutcomeNotSent, true
 	return &own
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -46,6 +47,7 @@ type guarded struct {
 	audit   *lockedBuffer
 	file    string
 	paths   *lockedBuffer
+	failing atomic.Int32 // the status of every answer; 0 for the sandbox's own
 }
 
 func newGuarded(t testing.TB, rules string) *guarded {
@@ -58,6 +60,10 @@ func newGuarded(t testing.TB, rules string) *guarded {
 	g := &guarded{world: &world{log: &lockedBuffer{}}, sandbox: box, audit: &lockedBuffer{}, paths: &lockedBuffer{}}
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = g.paths.Write([]byte(r.Method + " " + r.URL.RequestURI() + "\n"))
+		if code := g.failing.Load(); code != 0 {
+			w.WriteHeader(int(code))
+			return
+		}
 		box.Handler().ServeHTTP(w, r)
 	}))
 	t.Cleanup(upstream.Close)
@@ -87,12 +93,23 @@ func as(t testing.TB, caller string) context.Context {
 // requests returns how many requests Tally got so far.
 func (g *guarded) requests() int { return strings.Count(g.paths.String(), "\n") }
 
-// reasonOf returns the reason of an error, or its code where it has none.
-func reasonOf(err error) string {
+// fail makes Tally answer everything with a status.
+func (g *guarded) fail(code int32) { g.failing.Store(code) }
+
+// infoOf returns the ErrorInfo of an error.
+func infoOf(err error) *errdetails.ErrorInfo {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok {
-			return info.GetReason()
+			return info
 		}
+	}
+	return nil
+}
+
+// reasonOf returns the reason of an error, or its code where it has none.
+func reasonOf(err error) string {
+	if info := infoOf(err); info != nil {
+		return info.GetReason()
 	}
 	return status.Code(err).String()
 }
