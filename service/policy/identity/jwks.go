@@ -65,7 +65,7 @@ func newKeySet(config JWTConfig, now func() time.Time) (*keySet, error) {
 		return nil, errors.New("jwks_url must be an https address, or http on this machine")
 	}
 	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: fetchTimeout, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
+		TLSHandshakeTimeout: fetchTimeout, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
 	}
 	if config.CAFile != "" {
