@@ -3,6 +3,7 @@ package service_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -48,6 +50,7 @@ type guarded struct {
 	file    string
 	paths   *lockedBuffer
 	failing atomic.Int32 // the status of every answer; 0 for the sandbox's own
+	answers sync.Map     // by METHOD /PATH, what is answered in place of the sandbox
 }
 
 func newGuarded(t testing.TB, rules string) *guarded {
@@ -62,6 +65,10 @@ func newGuarded(t testing.TB, rules string) *guarded {
 		_, _ = g.paths.Write([]byte(r.Method + " " + r.URL.RequestURI() + "\n"))
 		if code := g.failing.Load(); code != 0 {
 			w.WriteHeader(int(code))
+			return
+		}
+		if text, found := g.answers.Load(r.Method + " " + r.URL.Path); found {
+			_, _ = fmt.Fprint(w, text)
 			return
 		}
 		box.Handler().ServeHTTP(w, r)

@@ -133,14 +133,9 @@ func (a *Access) forms(ctx context.Context, req protoreflect.Message) error {
 // decideForm allows by what is known, but denies only by a look-up of this form alone: so a form that does not exist and one that is
 // somebody else's cost the same and answer alike, and one that just moved here is let in.
 func (a *Access) decideForm(ctx context.Context, id string) error {
-	may, by := a.grant.form(id, nil)
-	if may == depends {
-		place, err := a.places.Known(ctx, id)
-		if err == nil {
-			may, by = a.grant.form(id, &place)
-		} else if !errors.Is(err, ErrUnknown) {
-			return err
-		}
+	may, by, err := a.known(ctx, id)
+	if err != nil {
+		return err
 	}
 	if may == yes {
 		a.permit(by)
@@ -162,31 +157,54 @@ func (a *Access) decideForm(ctx context.Context, id string) error {
 	return nil
 }
 
-// webhook decides about the form that a webhook reports, with the same care.
+// known decides about a form by what is known of where it lies.
+func (a *Access) known(ctx context.Context, id string) (answer, *rule, error) {
+	may, by := a.grant.form(id, nil)
+	if may != depends {
+		return may, by, nil
+	}
+	place, err := a.places.Known(ctx, id)
+	if err == nil {
+		may, by = a.grant.form(id, &place)
+	} else if !errors.Is(err, ErrUnknown) {
+		return no, nil, err
+	}
+	return may, by, nil
+}
+
+// webhook decides about the form that a webhook reports, by lists alone, which are read whether there is such a webhook or not: what a
+// denial costs must not tell.
 func (a *Access) webhook(ctx context.Context, req protoreflect.Message) error {
 	id := id(req, a.method.webhook)
 	if id == "" || a.grant.whole() && len(a.caller.hidden) == 0 {
 		a.permitWhole(id != "")
 		return nil
 	}
-	var err error
-	for _, again := range []bool{false, true} {
-		var form string
-		if form, err = a.places.Webhook(ctx, id, again); err == nil {
-			err = a.decideForm(ctx, form)
-		}
-		if err == nil {
-			a.about = append(a.about, form)
-			return nil
-		}
-		if denial := (*DeniedError)(nil); !errors.Is(err, ErrUnknown) && !errors.As(err, &denial) {
+	if a.grant.needsPlaces() {
+		if _, err := a.places.Listed(ctx, ""); err != nil && !errors.Is(err, ErrUnknown) {
 			return err
 		}
 	}
-	if errors.Is(err, ErrUnknown) {
-		return a.because(noSuch)
+	denial := a.because(noSuch)
+	for _, again := range []bool{false, true} {
+		form, err := a.places.Webhook(ctx, id, again)
+		if errors.Is(err, ErrUnknown) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		may, by, err := a.known(ctx, form)
+		if err != nil {
+			return err
+		}
+		if may == yes {
+			a.permit(by)
+			a.about = append(a.about, form)
+			return nil
+		}
+		denial = a.deny(by)
 	}
-	return err
+	return denial
 }
 
 func (a *Access) permitWhole(named bool) {
