@@ -27,3 +27,36 @@ func TestForeignWebhookCostsAsUnknown(t *testing.T) {
 		t.Errorf("a foreign webhook costs %s, an unknown one %s, want the same", foreign, unknown)
 	}
 }
+
+// TestDeniedPlaces holds that a denial of a folder or a workspace counts for what is made or renamed there.
+func TestDeniedPlaces(t *testing.T) {
+	g := newGuarded(t, `
+callers:
+  - name: c
+    identities: ["dns:c"]
+    allow: [{methods: ["*"], workspaces: ["*"]}]
+    deny: [{methods: ["*"], folders: [fldHir]}, {methods: ["*"], workspaces: [wsCust]}]
+`)
+	denied := newForm("wsTeam")
+	denied.FolderId = new("fldHir")
+	tests := []struct {
+		name string
+		call rpc
+		want string
+	}{
+		{"a form in a denied folder", rpc{"FormService/CreateForm", denied}, "CALLER_NOT_ALLOWED"},
+		{"a form beside it", rpc{"FormService/CreateForm", newForm("wsTeam")}, "OK"},
+		{"a form in whichever workspace is the first", rpc{"FormService/CreateForm", newForm("")}, "CALLER_NOT_ALLOWED"},
+		{"a denied folder's name", rpc{"WorkspaceService/UpdateFolder", &tallydv1.UpdateFolderRequest{
+			WorkspaceId: "wsTeam", FolderId: "fldHir", Name: "Mine",
+		}}, "CALLER_NOT_ALLOWED"},
+		{"a folder within a denied one", rpc{"WorkspaceService/CreateFolder", &tallydv1.CreateFolderRequest{
+			WorkspaceId: "wsTeam", Name: "Mine", ParentFolderId: new("fldHir"),
+		}}, "CALLER_NOT_ALLOWED"},
+	}
+	for _, test := range tests {
+		if err := test.call.call(as(t, "c"), t, g.conn); reasonOf(err) != test.want {
+			t.Errorf("%s: %s = %v, want %s", test.name, test.call.method, err, test.want)
+		}
+	}
+}

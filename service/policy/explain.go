@@ -73,12 +73,10 @@ func (p *Policy) explain(c *Caller, m *Method, q Question) Explanation {
 		return p.explainForm(g, q)
 	case q.Organization != "":
 		return p.verdictOf(g.organization(q.Organization))
+	case q.Workspace != "" && q.Folder != "":
+		return p.verdictOf(g.folder(q.Folder, q.Workspace))
 	case q.Workspace != "":
-		may, r := g.workspace(q.Workspace)
-		if !may && q.Folder != "" && g.folder(q.Folder, q.Workspace) {
-			may = true
-		}
-		return p.verdictOf(may, r)
+		return p.verdictOf(g.workspace(q.Workspace))
 	case res.GetFiltered():
 		e := p.verdictOf(g.part())
 		e.Why += "; the answer holds what is granted and nothing else"

@@ -217,7 +217,7 @@ func (a *Access) sees(kind Kind, id, workspace string) bool {
 		case optionsv1.Kind_KIND_WORKSPACE:
 			visible, _ = g.workspace(id)
 		case optionsv1.Kind_KIND_FOLDER:
-			visible = g.folder(id, workspace)
+			visible, _ = g.folder(id, workspace)
 		case optionsv1.Kind_KIND_ORGANIZATION:
 			visible, _ = g.organization(id)
 		case optionsv1.Kind_KIND_MEMBER:

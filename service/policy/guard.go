@@ -219,7 +219,10 @@ func (a *Access) workspaces(ctx context.Context, req protoreflect.Message) error
 	for _, field := range a.method.workspaces {
 		for id := range ids(req, field) {
 			may, by := a.grant.workspace(id)
-			if !may && (folder == "" || !a.grant.folder(folder, id)) {
+			if folder != "" {
+				may, by = a.grant.folder(folder, id)
+			}
+			if !may {
 				return a.deny(by)
 			}
 			a.permit(by)
@@ -266,7 +269,12 @@ func (a *Access) unnamed(_ context.Context, _ protoreflect.Message) error {
 	switch {
 	case res.GetFiltered():
 		may, by = a.grant.part()
-	case res.GetAll() == optionsv1.Kind_KIND_WORKSPACE && a.workspace == "":
+	case res.GetAll() == optionsv1.Kind_KIND_WORKSPACE && len(a.method.workspaces) > 0:
+		if a.workspace != "" {
+			return nil
+		}
+		may, by = a.grant.anywhere()
+	case res.GetAll() == optionsv1.Kind_KIND_WORKSPACE:
 		may, by = a.grant.some(func(r *rule) bool { return r.workspaces.any })
 	case res.GetAll() == optionsv1.Kind_KIND_ORGANIZATION:
 		may, by = a.grant.members()
@@ -292,6 +300,11 @@ func (a *Access) child(ctx context.Context, req protoreflect.Message) error {
 	}
 	if err := a.within(ctx, child); err != nil {
 		return err
+	}
+	if child.Kind == optionsv1.Kind_KIND_FOLDER {
+		if may, by := a.grant.folder(id, child.Parent); !may {
+			return a.deny(by)
+		}
 	}
 	if child.Kind == optionsv1.Kind_KIND_QUESTION && a.caller.hidden[child.Parent][id] {
 		return a.because(questions)

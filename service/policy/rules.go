@@ -144,9 +144,18 @@ func (g *grant) organization(id string) (bool, *rule) {
 }
 
 // folder decides about a folder of a workspace: its own grant or that of the workspace.
-func (g *grant) folder(id, workspace string) bool {
-	found, _ := g.some(func(r *rule) bool { return r.folders.has(id) || r.workspaces.has(workspace) })
-	return found
+func (g *grant) folder(id, workspace string) (bool, *rule) {
+	return g.some(func(r *rule) bool { return r.folders.has(id) || r.workspaces.has(workspace) })
+}
+
+// anywhere decides about a workspace that Tally chooses: it may be one that is denied.
+func (g *grant) anywhere() (bool, *rule) {
+	for _, r := range g.deny {
+		if !r.workspaces.empty() {
+			return false, r
+		}
+	}
+	return g.some(func(r *rule) bool { return r.workspaces.any })
 }
 
 // members tells whether people of the organization may be seen at all.
