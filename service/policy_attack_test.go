@@ -60,3 +60,16 @@ callers:
 		}
 	}
 }
+
+// TestTrailIsBounded holds that a caller cannot fill the disk of the audit trail with what it calls an id.
+func TestTrailIsBounded(t *testing.T) {
+	g := newGuarded(t, company)
+	many := &tallydv1.CreateInvitesRequest{OrganizationId: strings.Repeat("x", 1<<20)}
+	for range 100_000 {
+		many.WorkspaceIds = append(many.WorkspaceIds, "wsShop")
+	}
+	err := rpc{"OrganizationService/CreateInvites", many}.call(t.Context(), t, g.conn)
+	if got := len(g.audit.String()); reasonOf(err) != "CALLER_UNAUTHENTICATED" || got == 0 || got > 16<<10 {
+		t.Errorf("CreateInvites() by nobody = %v and left %d bytes, want CALLER_UNAUTHENTICATED and a short record", err, got)
+	}
+}

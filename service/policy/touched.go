@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -12,6 +13,12 @@ type ID struct {
 	// Field is the field's name, Value the id.
 	Field, Value string
 }
+
+// The audit trail holds also what nobody checked: no id is longer, and hardly any call names as many.
+const (
+	maxTouchedID = 64
+	maxTouched   = 128
+)
 
 // Touched returns the ids that a request names by its method's option resource, and that of what it made, for the audit trail. Both
 // messages may be nil.
@@ -27,7 +34,10 @@ func Touched(fullMethod string, req, resp proto.Message) (found []ID) {
 			continue
 		}
 		for id := range ids(req.ProtoReflect(), field) {
-			found = append(found, ID{Field: string(field.Name()), Value: id})
+			if len(found) == maxTouched {
+				break
+			}
+			found = append(found, ID{Field: string(field.Name()), Value: strings.ToValidUTF8(id[:min(len(id), maxTouchedID)], "")})
 		}
 	}
 	if id := made(m, resp); id != "" {
