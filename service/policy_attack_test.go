@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -71,5 +72,23 @@ func TestTrailIsBounded(t *testing.T) {
 	err := rpc{"OrganizationService/CreateInvites", many}.call(t.Context(), t, g.conn)
 	if got := len(g.audit.String()); reasonOf(err) != "CALLER_UNAUTHENTICATED" || got == 0 || got > 16<<10 {
 		t.Errorf("CreateInvites() by nobody = %v and left %d bytes, want CALLER_UNAUTHENTICATED and a short record", err, got)
+	}
+}
+
+// TestUnnamedQuestionIsHidden holds that an answer which does not say to which question it belongs is withheld where some are hidden.
+func TestUnnamedQuestionIsHidden(t *testing.T) {
+	g := newGuarded(t, `
+callers:
+  - name: c
+    identities: ["dns:c"]
+    allow: [{methods: ["*"], workspaces: [wsCust]}]
+    hide: [{form: Contct, questions: [secret]}]
+`)
+	g.answers.Store("GET /forms/Contct/submissions/s1", `{"questions":[],"submission":{"id":"s1","formId":"Contct","responses":[
+		{"id":"r1","questionId":"secret","answer":"hush"},{"id":"r2","answer":"hush"},{"id":"r3","questionId":"open","answer":"loud"}]}}`)
+	req := &tallydv1.GetSubmissionRequest{FormId: "Contct", SubmissionId: "s1"}
+	got, err := tallydv1.NewSubmissionServiceClient(g.conn).GetSubmission(as(t, "c"), req)
+	if err != nil || strings.Contains(fmt.Sprint(got), "r2") || got.GetSubmission().GetHiddenResponseCount() != 2 {
+		t.Errorf("GetSubmission() = %v, %v, want the response r3 alone", got, err)
 	}
 }

@@ -174,7 +174,8 @@ func (w *walker) subject(kind Kind, id string, msg protoreflect.Message, plan *f
 		if form == "" && len(a.about) == 1 {
 			form = a.about[0]
 		}
-		return !a.caller.hidden[form][id], nil
+		// What does not say to which question it belongs may belong to a hidden one.
+		return !a.caller.hidden[form][id] && (id != "" || !a.caller.hides(form)), nil
 	case optionsv1.Kind_KIND_FOLDER:
 		return a.sees(kind, id, cmp.Or(at.workspace, a.workspace)), nil
 	default:
