@@ -45,7 +45,9 @@ func (f finder) Forms(ctx context.Context) (map[string]policy.Place, int, error)
 	n, err := pages(func(token string) (string, error) {
 		page, err := fetch[tallydv1.ListFormsResponse](ctx, f.tally, &tallydv1.ListFormsRequest{PageSize: 500, PageToken: token})
 		for _, form := range page.GetForms() {
-			places[form.GetId()] = policy.Place{Workspace: form.GetWorkspaceId(), Folder: form.GetFolderId()}
+			if form.GetWorkspaceId() != "" { // else no denial of a workspace could be about it
+				places[form.GetId()] = policy.Place{Workspace: form.GetWorkspaceId(), Folder: form.GetFolderId()}
+			}
 		}
 		return page.GetNextPageToken(), err
 	})
@@ -57,6 +59,9 @@ func (f finder) Form(ctx context.Context, id string) (policy.Place, error) {
 	resp, err := fetch[tallydv1.GetFormResponse](ctx, f.tally, &tallydv1.GetFormRequest{FormId: id})
 	if err != nil {
 		return policy.Place{}, unknown(err)
+	}
+	if resp.GetForm().GetWorkspaceId() == "" {
+		return policy.Place{}, policy.ErrUnknown
 	}
 	return policy.Place{Workspace: resp.GetForm().GetWorkspaceId(), Folder: resp.GetForm().GetFolderId()}, nil
 }

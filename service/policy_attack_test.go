@@ -92,3 +92,23 @@ callers:
 		t.Errorf("GetSubmission() = %v, %v, want the response r3 alone", got, err)
 	}
 }
+
+// TestFormOfNowhereIsDenied holds that a form of which Tally does not say where it lies passes no denial of a workspace.
+func TestFormOfNowhereIsDenied(t *testing.T) {
+	g := newGuarded(t, `
+callers:
+  - name: c
+    identities: ["dns:c"]
+    allow: [{methods: ["*"], forms: ["*"]}]
+    deny: [{methods: ["*"], workspaces: [wsCust]}]
+`)
+	form := `{"id":"Lost","name":"Lost","status":"DRAFT"}`
+	g.answers.Store("GET /forms/Lost", form)
+	g.answers.Store("GET /forms", `{"items":[`+form+`],"page":1,"limit":50,"total":1,"hasMore":false}`)
+	if err := get("Lost").call(as(t, "c"), t, g.conn); reasonOf(err) != "CALLER_NOT_ALLOWED" {
+		t.Errorf("GetForm() = %v, want CALLER_NOT_ALLOWED", err)
+	}
+	if list, err := g.forms().ListForms(as(t, "c"), &tallydv1.ListFormsRequest{}); err != nil || len(list.GetForms()) != 0 {
+		t.Errorf("ListForms() = %v, %v, want none", list, err)
+	}
+}
