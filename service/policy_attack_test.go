@@ -112,3 +112,28 @@ callers:
 		t.Errorf("ListForms() = %v, %v, want none", list, err)
 	}
 }
+
+// TestNewWebhookWithoutForm holds that whoever makes a webhook may go on with it where Tally's answer leaves out its form, and that one
+// of which nobody says whose it is is nobody's.
+func TestNewWebhookWithoutForm(t *testing.T) {
+	g := newGuarded(t, company)
+	events := func(id string) rpc {
+		return rpc{"WebhookService/ListWebhookEvents", &tallydv1.ListWebhookEventsRequest{WebhookId: id}}
+	}
+	_ = events("whkOff").call(as(t, "shop"), t, g.conn) // reads the list
+	g.answers.Store("POST /webhooks", `{"id":"whkNew","url":"https://shop.example.com","isEnabled":true}`)
+	g.answers.Store("GET /webhooks/whkNew/events", `{"page":1,"limit":25,"hasMore":false,"totalNumberOfEvents":0,"events":[]}`)
+	create := rpc{"WebhookService/CreateWebhook", &tallydv1.CreateWebhookRequest{FormId: "Whsale", Url: "https://shop.example.com"}}
+	for _, call := range []rpc{create, events("whkNew")} {
+		if err := call.call(as(t, "shop"), t, g.conn); err != nil {
+			t.Errorf("%s = %v, want nil", call.method, err)
+		}
+	}
+	lost := newGuarded(t, company)
+	lost.answers.Store("GET /webhooks", `{"webhooks":[{"id":"whkNew","url":"https://shop.example.com"}],"page":1,"limit":100,"hasMore":false,"totalCount":1}`)
+	for _, caller := range []string{"shop", "reader"} {
+		if err := events("whkNew").call(as(t, caller), t, lost.conn); reasonOf(err) != "CALLER_NOT_ALLOWED" {
+			t.Errorf("ListWebhookEvents() of a webhook without a form by %s = %v, want CALLER_NOT_ALLOWED", caller, err)
+		}
+	}
+}

@@ -68,7 +68,11 @@ func (a *Access) Learn(resp proto.Message) {
 	if !a.method.Writes || a.grant.whole() || unseal(resp) != nil {
 		return
 	}
-	learn(a.places, resp, Place{Workspace: a.workspace})
+	about := ""
+	if len(a.about) > 0 {
+		about = a.about[0]
+	}
+	learn(a.places, resp, Place{Workspace: a.workspace}, about)
 }
 
 // unseal decodes an answer that its handler passed on as bytes.

@@ -155,15 +155,15 @@ func holdsLink(text string) bool {
 	return text[0] != '"' || strings.Contains(text, "tally.so")
 }
 
-// learn remembers the form or the webhook that an answer is about.
-func learn(places *Places, resp proto.Message, at Place) {
+// learn remembers the form or the webhook that an answer is about. A new webhook is that of the call's form where Tally does not say.
+func learn(places *Places, resp proto.Message, at Place, about string) {
 	switch resp := resp.(type) {
 	case *tallydv1.CreateFormResponse:
 		form := resp.GetForm()
 		place := Place{Workspace: cmp.Or(form.GetWorkspaceId(), at.Workspace), Folder: form.GetFolderId()}
 		places.LearnForm(form.GetId(), place)
 	case *tallydv1.CreateWebhookResponse:
-		places.LearnWebhook(resp.GetWebhook().GetId(), resp.GetWebhook().GetFormId())
+		places.LearnWebhook(resp.GetWebhook().GetId(), cmp.Or(resp.GetWebhook().GetFormId(), about))
 	case *tallydv1.UpdateWebhookResponse:
 		places.LearnWebhook(resp.GetWebhook().GetId(), resp.GetWebhook().GetFormId())
 	}

@@ -145,8 +145,8 @@ func (p *Places) Webhook(ctx context.Context, id string, again bool) (string, er
 			return "", err
 		}
 	}
-	form, found := at.of[id]
-	if !found {
+	form := at.of[id]
+	if form == "" { // also one that the list says no form of
 		return "", ErrUnknown
 	}
 	return form, nil
