@@ -137,3 +137,19 @@ func TestNewWebhookWithoutForm(t *testing.T) {
 		}
 	}
 }
+
+// TestTemplateWithHiddenQuestions holds that a copy of a form does not show the questions that the form hides.
+func TestTemplateWithHiddenQuestions(t *testing.T) {
+	g := newGuarded(t, `
+callers:
+  - name: c
+    identities: ["dns:c"]
+    allow: [{methods: ["*"], workspaces: ["*"]}]
+    hide: [{form: Contct, questions: [secret]}]
+`)
+	req := newForm("wsCust")
+	req.TemplateId = new("Contct")
+	if err := (rpc{"FormService/CreateForm", req}).call(as(t, "c"), t, g.conn); reasonOf(err) != "CALLER_NOT_ALLOWED" {
+		t.Errorf("CreateForm() after a form with hidden questions = %v, want CALLER_NOT_ALLOWED", err)
+	}
+}

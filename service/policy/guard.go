@@ -124,6 +124,8 @@ func (a *Access) forms(ctx context.Context, req protoreflect.Message) error {
 			}
 			if len(a.method.workspaces) == 0 {
 				a.about = append(a.about, id)
+			} else if a.caller.hides(id) {
+				return a.because(questions) // its copy has them too, under other ids
 			}
 		}
 	}
