@@ -3,7 +3,9 @@ package policy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -234,7 +236,12 @@ func (p *Places) remember(id string, at single) {
 // shared makes one look-up for all calls that want it now. It outlives a caller that gives up, since others may wait for it, and is
 // bounded instead.
 func shared[T any](ctx context.Context, flight *singleflight.Group, key string, read func(context.Context) (T, error)) (T, error) {
-	result := flight.DoChan(key, func() (any, error) {
+	result := flight.DoChan(key, func() (_ any, err error) {
+		defer func() {
+			if p := recover(); p != nil { // nothing else on this goroutine would keep it from ending the process
+				err = fmt.Errorf("look-up of %s: %v\n%s", key, p, debug.Stack())
+			}
+		}()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
 		defer cancel()
 		return read(ctx)

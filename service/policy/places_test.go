@@ -184,3 +184,15 @@ func TestMemoryIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// broken is a finder with a defect.
+type broken struct{ pretend }
+
+func (*broken) Form(context.Context, string) (policy.Place, error) { panic("a defect") }
+
+// TestPanickingLookUp holds that a defect in a look-up, which no call's own goroutine makes, ends a call and not the process.
+func TestPanickingLookUp(t *testing.T) {
+	if at, err := policy.NewPlaces(&broken{}).Single(t.Context(), "f1"); err == nil || errors.Is(err, policy.ErrUnknown) {
+		t.Errorf("Single() = %v, %v, want the error of the look-up", at, err)
+	}
+}
