@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
 )
@@ -151,5 +152,26 @@ callers:
 	req.TemplateId = new("Contct")
 	if err := (rpc{"FormService/CreateForm", req}).call(as(t, "c"), t, g.conn); reasonOf(err) != "CALLER_NOT_ALLOWED" {
 		t.Errorf("CreateForm() after a form with hidden questions = %v, want CALLER_NOT_ALLOWED", err)
+	}
+}
+
+// TestHiddenHeadersStay holds that a webhook's headers do not follow it to an address of somebody who may not see them.
+func TestHiddenHeadersStay(t *testing.T) {
+	g := newGuarded(t, company)
+	mine := "https://shop.example.com/collect"
+	alone := &tallydv1.UpdateWebhookRequest{WebhookId: "whkOff", Url: &mine}
+	masked := &tallydv1.UpdateWebhookRequest{
+		WebhookId: "whkOff", Url: &mine, HttpHeaders: &tallydv1.HttpHeaders{}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"url"}},
+	}
+	anew := &tallydv1.UpdateWebhookRequest{WebhookId: "whkOff", Url: &mine, HttpHeaders: &tallydv1.HttpHeaders{
+		Headers: []*tallydv1.HttpHeader{{Name: "x-own", Value: "1"}},
+	}}
+	for _, test := range []struct {
+		req  *tallydv1.UpdateWebhookRequest
+		want string
+	}{{alone, "INVALID_FIELD"}, {masked, "INVALID_FIELD"}, {anew, "OK"}} {
+		if err := (rpc{"WebhookService/UpdateWebhook", test.req}).call(as(t, "shop"), t, g.conn); reasonOf(err) != test.want {
+			t.Errorf("UpdateWebhook(%v) = %v, want %s", test.req, err, test.want)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	optionsv1 "github.com/tallyd/tallyd/gen/tallyd/options/v1"
+	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
 )
 
 // masks returns the path of the request's update_mask that names a field, itself or as part of more; empty where none does.
@@ -38,6 +39,22 @@ func (a *Access) mask(_ context.Context, req protoreflect.Message) error {
 		}
 		return &FieldError{Field: "update_mask", Rule: "names \"" + path + "\", which would empty " + secret.path +
 			", that the policy hides from this caller: name the fields one by one"}
+	}
+	return a.address(req)
+}
+
+// address refuses to send hidden headers, which are kept by an update that does not name them, to where the caller could read them.
+func (a *Access) address(req protoreflect.Message) error {
+	const headers = "http_headers"
+	update, ok := req.Interface().(*tallydv1.UpdateWebhookRequest)
+	if !ok || a.caller.reveal[headers] {
+		return nil
+	}
+	names := func(field string) bool {
+		return len(update.GetUpdateMask().GetPaths()) == 0 && isSet(req, field) || a.masks(req, field) != ""
+	}
+	if names("url") && !names(headers) {
+		return &FieldError{Field: "url", Rule: "cannot change alone: " + headers + ", that the policy hides from this caller, would go there: set " + headers + " too"}
 	}
 	return nil
 }
