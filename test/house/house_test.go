@@ -24,9 +24,10 @@ var mayImport = map[string][]string{
 	"service/apikey":     {},
 	"service/sandbox":    {},
 	"service/statuspage": {},
+	"service/telemetry":  {},
 	"service/tally":      {"gen", "service/apikey"},
 	"service":            {"gen", "proto", "service/apikey", "service/statuspage", "service/tally"},
-	"cmd":                {"gen", "proto", "service", "service/apikey", "service/sandbox", "service/statuspage", "service/tally"},
+	"cmd":                {"gen", "proto", "service", "service/apikey", "service/sandbox", "service/statuspage", "service/tally", "service/telemetry"},
 	"test":               {"gen", "proto", "service", "service/apikey", "service/sandbox", "service/tally"},
 }
 
