@@ -22,13 +22,14 @@ var mayImport = map[string][]string{
 	"proto":              {},
 	"proto/apidoc":       {"gen", "proto"},
 	"service/apikey":     {},
+	"service/policy":     {"gen"},
 	"service/sandbox":    {},
 	"service/statuspage": {},
-	"service/telemetry":  {},
 	"service/tally":      {"gen", "service/apikey"},
-	"service":            {"gen", "proto", "service/apikey", "service/statuspage", "service/tally"},
-	"cmd":                {"gen", "proto", "service", "service/apikey", "service/sandbox", "service/statuspage", "service/tally", "service/telemetry"},
-	"test":               {"gen", "proto", "service", "service/apikey", "service/sandbox", "service/tally"},
+	"service/telemetry":  {},
+	"service":            {"gen", "proto", "service/apikey", "service/policy", "service/statuspage", "service/tally"},
+	"cmd":                {"gen", "proto", "service", "service/apikey", "service/policy", "service/sandbox", "service/statuspage", "service/tally", "service/telemetry"},
+	"test":               {"gen", "proto", "service", "service/apikey", "service/policy", "service/sandbox", "service/tally"},
 }
 
 type listed struct {

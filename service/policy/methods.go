@@ -1,0 +1,118 @@
+package policy
+
+import (
+	"path"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	optionsv1 "github.com/tallyd/tallyd/gen/tallyd/options/v1"
+	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
+)
+
+// Method is what a policy knows of an RPC, all of it from the contract.
+type Method struct {
+	// Name is SERVICE/METHOD without the package, as policies write it.
+	Name string
+	// Writes tells that the RPC may change something at Tally.
+	Writes bool
+
+	creates  bool   // it makes something that has an id
+	full     string // /PACKAGE.SERVICE/METHOD
+	resource *optionsv1.Resource
+	mask     protoreflect.FieldDescriptor // update_mask; nil without one
+	confirm  protoreflect.FieldDescriptor // nil without one
+}
+
+// contractMethods are all RPCs of the contract by their full names, read once.
+var contractMethods = sync.OnceValue(func() map[string]*Method {
+	methods := map[string]*Method{}
+	protoregistry.GlobalFiles.RangeFilesByPackage(tallydv1.File_tallyd_v1_forms_proto.Package(), func(file protoreflect.FileDescriptor) bool {
+		for i := range file.Services().Len() {
+			service := file.Services().Get(i)
+			for j := range service.Methods().Len() {
+				m := newMethod(service.Methods().Get(j))
+				methods[m.full] = m
+			}
+		}
+		return true
+	})
+	return methods
+})
+
+// newMethod returns an RPC as a policy sees it. One without the option resource stays without: nobody may call it.
+func newMethod(desc protoreflect.MethodDescriptor) *Method {
+	options, _ := desc.Options().(*descriptorpb.MethodOptions)
+	resource, _ := proto.GetExtension(options, optionsv1.E_Resource).(*optionsv1.Resource)
+	return &Method{
+		Name:     string(desc.Parent().Name()) + "/" + string(desc.Name()),
+		Writes:   options.GetIdempotencyLevel() != descriptorpb.MethodOptions_NO_SIDE_EFFECTS,
+		creates:  strings.HasPrefix(string(desc.Name()), "Create"),
+		full:     "/" + string(desc.Parent().FullName()) + "/" + string(desc.Name()),
+		resource: resource,
+		mask:     desc.Input().Fields().ByName("update_mask"),
+		confirm:  desc.Input().Fields().ByName("confirm"),
+	}
+}
+
+// The words that stand for many methods.
+const (
+	wordRead  = "read"
+	wordWrite = "write"
+)
+
+// matches reports whether a pattern of a rule names the method.
+func (m *Method) matches(pattern string) bool {
+	switch pattern {
+	case wordRead:
+		return !m.Writes
+	case wordWrite:
+		return m.Writes
+	case everyID, "*/*":
+		return true
+	}
+	ok, err := path.Match(pattern, m.Name)
+	return ok && err == nil
+}
+
+// FindMethod returns the RPC that name means, as SERVICE/METHOD or with the package in front.
+func FindMethod(name string) (*Method, bool) {
+	name = strings.TrimPrefix(name, "/")
+	for full, m := range contractMethods() {
+		if m.Name == name || full == "/"+name {
+			return m, true
+		}
+	}
+	return nil, false
+}
+
+// ids returns the values of a request's field that holds ids, one or many; an empty one is none.
+func ids(req protoreflect.Message, name string) []string {
+	if name == "" {
+		return nil
+	}
+	field := req.Descriptor().Fields().ByName(protoreflect.Name(name))
+	if field == nil || !req.Has(field) {
+		return nil
+	}
+	if !field.IsList() {
+		return []string{req.Get(field).String()}
+	}
+	list := req.Get(field).List()
+	values := make([]string, list.Len())
+	for i := range values {
+		values[i] = list.Get(i).String()
+	}
+	return values
+}
+
+func firstID(req protoreflect.Message, name string) string {
+	if values := ids(req, name); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
