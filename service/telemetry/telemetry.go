@@ -65,7 +65,7 @@ func Start(ctx context.Context, config Config) (*Telemetry, error) {
 		quiet.Handle(err)
 	}
 	if err := errors.Join(t.startMetrics(ctx, config, origin), t.startTraces(ctx, config, origin)); err != nil {
-		t.Stop() //nolint:contextcheck // it has a time limit of its own
+		t.Stop(ctx)
 		return nil, err
 	}
 	return t, nil
@@ -107,9 +107,9 @@ func (t *Telemetry) startTraces(ctx context.Context, config Config, origin *reso
 	return nil
 }
 
-// Stop sends what is left, within two seconds.
-func (t *Telemetry) Stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), flushWithin)
+// Stop sends what is left, within two seconds, also when ctx has ended.
+func (t *Telemetry) Stop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWithin)
 	defer cancel()
 	ended := make(chan error, len(t.stops))
 	for _, stop := range t.stops {

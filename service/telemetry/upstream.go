@@ -30,7 +30,7 @@ type upstream struct {
 // Watch returns what sees each request to the server at base: a span of kind client and a measurement, both by the HTTP conventions.
 // The convention's url.full is left out, since it would hold ids. Nothing of a trace is sent to the server. The signature is that of
 // the REST client's hook.
-func (t *Telemetry) Watch(base *url.URL) (func(context.Context, string, string, int) (context.Context, func(int, string)), error) {
+func (t *Telemetry) Watch(base *url.URL) func(ctx context.Context, verb, template string, before int) (context.Context, func(status int, failure string)) {
 	tracers, meters := t.Tracer, t.Meter
 	if tracers == nil {
 		tracers = tracenoop.NewTracerProvider()
@@ -38,12 +38,13 @@ func (t *Telemetry) Watch(base *url.URL) (func(context.Context, string, string, 
 	if meters == nil {
 		meters = metricnoop.NewMeterProvider()
 	}
-	duration, err := httpconv.NewClientRequestDuration(meters.Meter(Scope))
+	// A name and a unit that the library itself gives are never refused.
+	duration, _ := httpconv.NewClientRequestDuration(meters.Meter(Scope))
 	u := &upstream{
 		tracer: tracers.Tracer(Scope, trace.WithSchemaURL(semconv.SchemaURL)), duration: duration.Inst(),
 		place: []attribute.KeyValue{semconv.ServerAddress(base.Hostname()), semconv.ServerPort(portOf(base))},
 	}
-	return u.watch, err
+	return u.watch
 }
 
 func portOf(base *url.URL) int {
