@@ -76,8 +76,7 @@ func (h *spans) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Cont
 	if !ok {
 		return ctx
 	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	ctx = propagation.TraceContext{}.Extract(ctx, incoming(md))
+	ctx = propagation.TraceContext{}.Extract(ctx, incoming{ctx})
 	ctx, _ = h.tracer.Start(ctx, info.FullMethodName[1:], start...)
 	return ctx
 }
@@ -130,10 +129,14 @@ func (*spans) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context
 func (*spans) HandleConn(context.Context, stats.ConnStats) {}
 
 // incoming is a caller's metadata as the propagator reads it.
-type incoming metadata.MD
+type incoming struct {
+	ctx context.Context //nolint:containedctx // reading the one key spares a copy of all metadata
+}
 
 // Get joins what came several times, as the W3C allows for tracestate; a traceparent that came twice is none.
-func (m incoming) Get(key string) string { return strings.Join(m[key], ",") }
+func (m incoming) Get(key string) string {
+	return strings.Join(metadata.ValueFromIncomingContext(m.ctx, key), ",")
+}
 
 // Set is not needed to read.
 func (incoming) Set(string, string) {}

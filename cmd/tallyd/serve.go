@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -29,7 +30,7 @@ type serveCmd struct {
 	upstreamFlags
 
 	Listen          string        `default:"127.0.0.1:50051" placeholder:"ADDR" help:"gRPC: HOST:PORT or unix:PATH."`
-	AdminListen     string        `default:"127.0.0.1:9464" placeholder:"ADDR" help:"HTTP for operators: /livez, /readyz, /metrics; empty for none."`
+	AdminListen     string        `default:"127.0.0.1:9464" placeholder:"ADDR" help:"HTTP for operators: /livez, /readyz, /metrics, a status page at /; empty for none."`
 	Sandbox         bool          `help:"Start the built-in pretend Tally and use it: no key, no network."`
 	SandboxRate     int           `default:"100" placeholder:"N" help:"Requests a minute that the built-in pretend Tally allows; 0 for any number."`
 	Policy          string        `placeholder:"allow-all" help:"Who may call; allow-all says openly that whoever reaches the port may do all. Needed to listen beyond this machine."`
@@ -75,7 +76,7 @@ func (s serveCmd) serve(ctx context.Context, c console, up *upstream, log *slog.
 		}
 		log.Info("admin port open", slog.String("address", admin.Addr().String()))
 		group.Go(func() error {
-			return service.ServeAdmin(drain, admin, service.AdminHandler(up.server.Ready, up.metrics))
+			return service.ServeAdmin(drain, admin, service.AdminHandler(up.server.Ready, up.seen.Metrics, up.page))
 		})
 	}
 	group.Go(func() error { return up.keeper.Run(drain) })
@@ -146,6 +147,8 @@ type upstream struct {
 	keeper  *apikey.Keeper
 	server  *service.Server
 	metrics *prometheus.Registry
+	seen    *observation
+	page    http.Handler
 	drift   func(path, kind string)
 	close   func()
 }
@@ -160,30 +163,44 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 		return nil, err
 	}
 	up := &upstream{metrics: newRegistry()}
-	up.drift = countDrift(up.metrics, log, up.hide)
-	check := func(ctx context.Context, key apikey.Key) (apikey.Identity, error) {
-		return service.CheckKey(ctx, up.client, key)
-	}
-	rejected := keyGauge(up.metrics)
-	notify := func(state apikey.State) {
-		rejected(state.Rejected)
-		if up.server != nil {
-			up.server.SetTally(healthOf(state))
-		}
-	}
-	if up.keeper, err = apikey.New(source, check, apikey.WithLogger(log), apikey.WithNotify(notify)); err != nil {
+	if up.seen, err = newObservation(ctx, up.metrics, log); err != nil {
 		stop()
+		return nil, usageError{err}
+	}
+	up.close = func() {
+		if up.client != nil {
+			up.client.Close()
+		}
+		up.seen.Stop(ctx)
+		stop()
+	}
+	up.drift, up.seen.drifted = countDrift(up.metrics, log, up.hide)
+	if err := up.keep(source, log); err != nil {
+		up.close()
 		return nil, usageError{err}
 	}
 	up.client = tally.New(contract, tally.Config{ //nolint:contextcheck // its connections live as long as it does
 		URL: base, Version: s.TallyVersion, UserAgent: userAgent(), Keys: up.keeper,
-		Limits: tally.DefaultLimits(), Drift: up.drift, Log: log,
+		Limits: tally.DefaultLimits(), Drift: up.drift, Watch: up.seen.Watch(base), Log: log,
 	})
-	up.close = func() {
-		up.client.Close()
-		stop()
-	}
+	up.page = up.seen.page(base, up.keeper.State)
 	return up, nil
+}
+
+// keep gives the key to its custodian, and tells what becomes of it.
+func (u *upstream) keep(source apikey.Source, log *slog.Logger) (err error) {
+	check := func(ctx context.Context, key apikey.Key) (apikey.Identity, error) {
+		return service.CheckKey(ctx, u.client, key)
+	}
+	rejected := keyGauge(u.metrics)
+	notify := func(state apikey.State) {
+		rejected(state.Rejected)
+		if u.server != nil {
+			u.server.SetTally(healthOf(state))
+		}
+	}
+	u.keeper, err = apikey.New(source, check, apikey.WithLogger(log), apikey.WithNotify(notify))
+	return err
 }
 
 // hide keeps the key out of the names that Tally uses, among which may be an echo of it.
@@ -225,6 +242,7 @@ func (s serveCmd) prepare(up *upstream, log *slog.Logger) error {
 		return err
 	}
 	config.DefaultDeadline, config.Log = s.DefaultDeadline, log
+	up.seen.apply(&config)
 	if s.TLSCert != "" {
 		files := service.TLSFiles{Cert: s.TLSCert, Key: s.TLSKey, ClientCA: s.TLSClientCA, Log: log}
 		if config.Credentials, err = files.Credentials(); err != nil {
