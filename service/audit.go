@@ -49,14 +49,15 @@ func (s *Server) audit(ctx context.Context, fullMethod string, req, resp proto.M
 		touched = append(touched, slog.String(id.Field, id.Value))
 	}
 	attrs = append(attrs, slog.Group("resource", touched...))
-	message := "write"
+	ctx = context.WithoutCancel(ctx)
 	switch {
 	case denied:
-		message = "denied"
+		s.config.Audit.LogAttrs(ctx, slog.LevelWarn, "denied", attrs...)
 	case shadow != "":
-		message = "would be denied"
+		s.config.Audit.LogAttrs(ctx, slog.LevelWarn, "would be denied", attrs...)
+	default:
+		s.config.Audit.LogAttrs(ctx, slog.LevelInfo, "write", attrs...)
 	}
-	s.config.Audit.LogAttrs(context.WithoutCancel(ctx), slog.LevelInfo, message, attrs...)
 }
 
 // auditStream writes a record for a stream that was denied; what a stream sends are reads.

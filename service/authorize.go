@@ -111,7 +111,7 @@ func (s *Server) may(ctx context.Context, fullMethod string, req proto.Message) 
 		return nil, nil //nolint:nilnil // a policy in shadow has no limits
 	}
 	var access *policy.Access
-	err := error(&policy.Denial{Method: fullMethod, Rule: "no entry of the policy names the caller"})
+	err := error(&policy.DeniedError{Method: fullMethod, Rule: "no entry of the policy names the caller"})
 	if p.caller != nil {
 		access, err = p.policy.Decide(ctx, s.config.Authority.Places, p.caller, fullMethod, req)
 	}
@@ -131,7 +131,7 @@ func (s *Server) may(ctx context.Context, fullMethod string, req proto.Message) 
 
 // refusal is a decision of the policy as an error of the call.
 func (s *Server) refusal(ctx context.Context, fullMethod string, err error) error {
-	if denial, ok := errors.AsType[*policy.Denial](err); ok {
+	if denial, ok := errors.AsType[*policy.DeniedError](err); ok {
 		recordOf(ctx).setRule(denial.Rule)
 		return &localError{
 			reason: tallydv1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED, err: denial,

@@ -68,14 +68,14 @@ callers:
 		{"FormService/ListBlocks", &tallydv1.ListBlocksRequest{FormId: "Contct"}},
 		{"FormService/ReplaceBlocks", &tallydv1.ReplaceBlocksRequest{FormId: "Contct", Blocks: blocks}},
 		{"FormService/UpdateForm", &tallydv1.UpdateFormRequest{FormId: "Contct", Blocks: blocks}},
-		{"FormService/UpdateQuestion", &tallydv1.UpdateQuestionRequest{FormId: "Contct", QuestionId: hidden.GetId(), Title: proto.String("x")}},
+		{"FormService/UpdateQuestion", &tallydv1.UpdateQuestionRequest{FormId: "Contct", QuestionId: hidden.GetId(), Title: new("x")}},
 		{"AnalyticsService/GetDropOff", &tallydv1.GetDropOffRequest{FormId: "Contct", Period: tallydv1.AnalyticsPeriod_ANALYTICS_PERIOD_ALL}},
 		{"WebhookService/ListWebhookEvents", &tallydv1.ListWebhookEventsRequest{WebhookId: "whkCrm"}},
-		{"WebhookService/UpdateWebhook", &tallydv1.UpdateWebhookRequest{WebhookId: "whkCrm", Url: proto.String("https://desk.example.com")}},
-		{"WebhookService/UpdateWebhook", &tallydv1.UpdateWebhookRequest{WebhookId: "whkNps", FormId: proto.String("Contct")}},
+		{"WebhookService/UpdateWebhook", &tallydv1.UpdateWebhookRequest{WebhookId: "whkCrm", Url: new("https://desk.example.com")}},
+		{"WebhookService/UpdateWebhook", &tallydv1.UpdateWebhookRequest{WebhookId: "whkNps", FormId: new("Contct")}},
 		{"WebhookService/CreateWebhook", &tallydv1.CreateWebhookRequest{FormId: "Contct", Url: "https://desk.example.com"}},
 	} {
-		if _, err := test.call(ctx, t, g.conn); reasonOf(err) != "CALLER_NOT_ALLOWED" {
+		if err := test.call(ctx, t, g.conn); reasonOf(err) != "CALLER_NOT_ALLOWED" {
 			t.Errorf("%s = %v, want CALLER_NOT_ALLOWED", test.method, err)
 		}
 	}
@@ -85,11 +85,11 @@ callers:
 func TestShadow(t *testing.T) {
 	g := newGuarded(t, "shadow: true\n"+company)
 	for _, caller := range []string{"shop", "passer-by"} {
-		if _, err := get("Contct").call(as(t, caller), t, g.conn); err != nil {
+		if err := get("Contct").call(as(t, caller), t, g.conn); err != nil {
 			t.Errorf("GetForm() by %s = %v, want nil", caller, err)
 		}
 	}
-	if _, err := get("Contct").call(t.Context(), t, g.conn); err != nil {
+	if err := get("Contct").call(t.Context(), t, g.conn); err != nil {
 		t.Errorf("GetForm() by nobody = %v, want nil", err)
 	}
 	list, err := g.forms().ListForms(as(t, "shop"), &tallydv1.ListFormsRequest{})
@@ -113,11 +113,17 @@ func TestAudit(t *testing.T) {
 		{"shop", get("Whsale"), ""},
 		{"shop", get("Contct"), `"msg":"denied","request_id":"R","method":"FormService/GetForm","code":"PermissionDenied","caller":"shop","proven_by":"test","rule":"rules`},
 		{"", get("Contct"), `"msg":"denied","request_id":"R","method":"FormService/GetForm","code":"Unauthenticated","peer":`},
-		{"shop", rpc{"FormService/UpdateForm", &tallydv1.UpdateFormRequest{FormId: "Whsale", Name: &title}},
-			`"msg":"write","request_id":"R","method":"FormService/UpdateForm","code":"OK","caller":"shop","proven_by":"test","rule":`},
+		{
+			"shop",
+			rpc{"FormService/UpdateForm", &tallydv1.UpdateFormRequest{FormId: "Whsale", Name: &title}},
+			`"msg":"write","request_id":"R","method":"FormService/UpdateForm","code":"OK","caller":"shop","proven_by":"test","rule":`,
+		},
 		{"shop", rpc{"FormService/CreateForm", newForm("wsShop")}, `"workspace_id":"wsShop","created_id":"`},
-		{"owner", rpc{"FormService/DeleteForm", &tallydv1.DeleteFormRequest{FormId: "nosuch"}},
-			`"reason":"RESOURCE_NOT_FOUND","outcome":"rejected","resource":{"form_id":"nosuch"}`},
+		{
+			"owner",
+			rpc{"FormService/DeleteForm", &tallydv1.DeleteFormRequest{FormId: "nosuch"}},
+			`"reason":"RESOURCE_NOT_FOUND","outcome":"rejected","resource":{"form_id":"nosuch"}`,
+		},
 	}
 	seen := ""
 	for _, test := range calls {
@@ -125,14 +131,14 @@ func TestAudit(t *testing.T) {
 		if test.caller != "" {
 			ctx = as(t, test.caller)
 		}
-		_, _ = test.call.call(ctx, t, g.conn)
+		_ = test.call.call(ctx, t, g.conn)
 		written := strings.TrimPrefix(g.audit.String(), seen)
 		seen = g.audit.String()
 		if records := strings.Count(written, "\n"); records != min(len(test.want), 1) {
 			t.Errorf("%s by %q left %d records, want %d: %s", test.call.method, test.caller, records, min(len(test.want), 1), written)
 		}
-		want := strings.Split(test.want, `"R"`)
-		for _, part := range want {
+		want := strings.SplitSeq(test.want, `"R"`)
+		for part := range want {
 			if part = strings.TrimSuffix(part, `"rule":"rules`); !strings.Contains(written, part) {
 				t.Errorf("%s by %q left %s, want %s in it", test.call.method, test.caller, written, part)
 			}
@@ -149,7 +155,7 @@ func TestFailedLookUpDenies(t *testing.T) {
 	g := newGuarded(t, company)
 	g.fail(http.StatusInternalServerError)
 	for _, call := range []rpc{get("Whsale"), {"FormService/DeleteForm", &tallydv1.DeleteFormRequest{FormId: "Whsale"}}} {
-		_, err := call.call(as(t, "shop"), t, g.conn)
+		err := call.call(as(t, "shop"), t, g.conn)
 		info := infoOf(err)
 		want := []string{codes.Unavailable.String(), "TALLY_ERROR", "tally.so", "not_sent", "true"}
 		got := []string{status.Code(err).String(), info.GetReason(), info.GetDomain(), info.GetMetadata()["outcome"], info.GetMetadata()["retry_safe"]}
@@ -167,7 +173,7 @@ func TestLookUpsAreFew(t *testing.T) {
 	g := newGuarded(t, company)
 	ask := func(caller, form string) int {
 		before := g.requests()
-		_, _ = get(form).call(as(t, caller), t, g.conn)
+		_ = get(form).call(as(t, caller), t, g.conn)
 		return g.requests() - before
 	}
 	tests := []struct {

@@ -66,7 +66,7 @@ func TestGrants(t *testing.T) {
 		{"a form elsewhere", "shop", rpc{"FormService/CreateForm", newForm("wsCust")}, none},
 		{"a form at home", "shop", rpc{"FormService/CreateForm", newForm("wsShop")}, "OK"},
 		{"a form after a foreign one", "shop", rpc{"FormService/CreateForm", &tallydv1.CreateFormRequest{
-			Status: tallydv1.FormStatus_FORM_STATUS_DRAFT, WorkspaceId: proto.String("wsShop"), TemplateId: proto.String("Contct"),
+			Status: tallydv1.FormStatus_FORM_STATUS_DRAFT, WorkspaceId: new("wsShop"), TemplateId: new("Contct"),
 		}}, none},
 		{"a workspace", "shop", rpc{"WorkspaceService/CreateWorkspace", &tallydv1.CreateWorkspaceRequest{Name: "Mine"}}, none},
 		{"the user of the key", "shop", rpc{"UserService/GetCurrentUser", &tallydv1.GetCurrentUserRequest{}}, none},
@@ -77,10 +77,10 @@ func TestGrants(t *testing.T) {
 		{"own webhook", "shop", rpc{"WebhookService/ListWebhookEvents", &tallydv1.ListWebhookEventsRequest{WebhookId: "whkOff"}}, "OK"},
 		{"foreign webhook", "shop", rpc{"WebhookService/ListWebhookEvents", &tallydv1.ListWebhookEventsRequest{WebhookId: "whkCrm"}}, none},
 		{"unknown webhook", "shop", rpc{"WebhookService/ListWebhookEvents", &tallydv1.ListWebhookEventsRequest{WebhookId: "nosuch"}}, none},
-		{"own webhook to a foreign form", "shop", rpc{"WebhookService/UpdateWebhook", &tallydv1.UpdateWebhookRequest{WebhookId: "whkOff", FormId: proto.String("Contct")}}, none},
+		{"own webhook to a foreign form", "shop", rpc{"WebhookService/UpdateWebhook", &tallydv1.UpdateWebhookRequest{WebhookId: "whkOff", FormId: new("Contct")}}, none},
 		{"a webhook for a foreign form", "shop", rpc{"WebhookService/CreateWebhook", &tallydv1.CreateWebhookRequest{FormId: "Contct", Url: "https://shop.example.com"}}, none},
 		{"a folder of a foreign workspace", "shop", rpc{"WorkspaceService/DeleteFolder", &tallydv1.DeleteFolderRequest{WorkspaceId: "wsShop", FolderId: "fldEvt"}}, none},
-		{"a question of another form", "shop", rpc{"FormService/UpdateQuestion", &tallydv1.UpdateQuestionRequest{FormId: "Whsale", QuestionId: "nosuch", Title: proto.String("x")}}, none},
+		{"a question of another form", "shop", rpc{"FormService/UpdateQuestion", &tallydv1.UpdateQuestionRequest{FormId: "Whsale", QuestionId: "nosuch", Title: new("x")}}, none},
 
 		{"denied form beats its workspace", "customers", get("NewsLt"), none},
 		{"a form that may be read", "customers", get("Feedbk"), "OK"},
@@ -104,12 +104,12 @@ func TestGrants(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if _, err := test.call.call(as(t, test.caller), t, g.conn); reasonOf(err) != test.want {
+			if err := test.call.call(as(t, test.caller), t, g.conn); reasonOf(err) != test.want {
 				t.Errorf("%s = %v, want %s", test.caller, err, test.want)
 			}
 		})
 	}
-	if _, err := get("Whsale").call(t.Context(), t, g.conn); reasonOf(err) != "CALLER_UNAUTHENTICATED" {
+	if err := get("Whsale").call(t.Context(), t, g.conn); reasonOf(err) != "CALLER_UNAUTHENTICATED" {
 		t.Errorf("nobody = %v, want CALLER_UNAUTHENTICATED", err)
 	}
 }
@@ -127,7 +127,7 @@ func newForm(workspace string) *tallydv1.CreateFormRequest {
 func TestForeignAndUnknownAlike(t *testing.T) {
 	for _, first := range []string{"Contct", "nosuch"} {
 		g := newGuarded(t, company)
-		if _, err := get("Whsale").call(as(t, "shop"), t, g.conn); err != nil {
+		if err := get("Whsale").call(as(t, "shop"), t, g.conn); err != nil {
 			t.Fatal(err)
 		}
 		seen := func(form string) string {

@@ -120,11 +120,10 @@ type rpc struct {
 	req    proto.Message
 }
 
-// call makes the call and returns its answer.
-func (r rpc) call(ctx context.Context, t testing.TB, conn grpc.ClientConnInterface) (proto.Message, error) {
+// call makes the call.
+func (r rpc) call(ctx context.Context, t testing.TB, conn grpc.ClientConnInterface) error {
 	t.Helper()
-	answer := methodByName(t, r.method)
-	return answer, conn.Invoke(ctx, "/tallyd.v1."+r.method, r.req, answer)
+	return conn.Invoke(ctx, "/tallyd.v1."+r.method, r.req, answerOf(t, r.method))
 }
 
 func sorted(names []string) []string {
@@ -132,8 +131,8 @@ func sorted(names []string) []string {
 	return names
 }
 
-// methodByName returns an empty answer of an RPC, given as SERVICE/METHOD.
-func methodByName(t testing.TB, name string) proto.Message {
+// answerOf returns an empty answer of an RPC, given as SERVICE/METHOD.
+func answerOf(t testing.TB, name string) proto.Message {
 	t.Helper()
 	full := protoreflect.FullName("tallyd.v1." + strings.ReplaceAll(name, "/", "."))
 	found, err := protoregistry.GlobalFiles.FindDescriptorByName(full)

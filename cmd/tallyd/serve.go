@@ -33,7 +33,8 @@ type serveCmd struct {
 	AdminListen     string        `default:"127.0.0.1:9464" placeholder:"ADDR" help:"HTTP for operators: /livez, /readyz, /metrics, a status page at /; empty for none."`
 	Sandbox         bool          `help:"Start the built-in pretend Tally and use it: no key, no network."`
 	SandboxRate     int           `default:"100" placeholder:"N" help:"Requests a minute that the built-in pretend Tally allows; 0 for any number."`
-	Policy          string        `placeholder:"allow-all" help:"Who may call; allow-all says openly that whoever reaches the port may do all. Needed to listen beyond this machine."`
+	Policy          string        `placeholder:"FILE" help:"Who may do what; allow-all says openly that whoever reaches the port may do all. Needed to listen beyond this machine. Re-read on change."`
+	AuditLog        string        `placeholder:"FILE" help:"Record of each write and each denial, as JSON lines; stderr and stdout are names too. With a policy it is written among the log lines unless it has a file of its own."`
 	TLSCert         string        `name:"tls-cert" placeholder:"FILE" help:"Certificate chain in PEM: serve TLS. Re-read on change, like the two below."`
 	TLSKey          string        `name:"tls-key" placeholder:"FILE" help:"Private key of the certificate."`
 	TLSClientCA     string        `name:"tls-client-ca" placeholder:"FILE" help:"Authorities in PEM: callers must show a certificate that one of them signed."`
@@ -93,9 +94,6 @@ func (s serveCmd) serve(ctx context.Context, c console, up *upstream, log *slog.
 
 // check refuses what must not be served, before anything listens.
 func (s serveCmd) check() error {
-	if s.Policy != "" && s.Policy != allowAll {
-		return usagef("--policy must be allow-all")
-	}
 	if err := checkAddress("--listen", s.Listen); err != nil {
 		return err
 	}
@@ -103,7 +101,7 @@ func (s serveCmd) check() error {
 		return err
 	}
 	if s.Policy == "" && !service.IsLocal(s.Listen) {
-		return usagef("--listen %s can be reached from other machines: give --policy=allow-all, or listen on 127.0.0.1 or unix:PATH", s.Listen)
+		return usagef("--listen %s can be reached from other machines: give --policy=FILE, or --policy=allow-all to let in whoever reaches it, or listen on 127.0.0.1 or unix:PATH", s.Listen)
 	}
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		return usagef("--tls-cert and --tls-key belong together")

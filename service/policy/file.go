@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"buf.build/go/protovalidate"
 	"buf.build/go/protoyaml"
@@ -34,6 +35,9 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s (and %d more: see `tallyd policy check`)", e.Problems[0], len(e.Problems)-1)
 }
 
+// validator knows the rules of the schema; making it takes milliseconds.
+var validator = sync.OnceValues(func() (protovalidate.Validator, error) { return protovalidate.New() })
+
 // Load reads a policy from a file. It returns an *Error when the file says something wrong, else the error of reading it.
 func Load(file string) (*Policy, error) {
 	data, err := os.ReadFile(filepath.Clean(file))
@@ -48,7 +52,7 @@ func Parse(file string, data []byte) (*Policy, error) {
 	if len(data) > maxFile {
 		return nil, &Error{Problems: []string{fmt.Sprintf("%s: holds %d bytes, a policy at most %d", file, len(data), maxFile)}}
 	}
-	validator, err := protovalidate.New()
+	rules, err := validator()
 	if err != nil {
 		return nil, err
 	}
@@ -57,9 +61,12 @@ func Parse(file string, data []byte) (*Policy, error) {
 		return nil, &Error{Problems: []string{file + ": " + strings.TrimPrefix(err.Error(), "yaml: ")}}
 	}
 	config := &configv1.Policy{}
-	options := protoyaml.UnmarshalOptions{Path: file, Validator: messages{validator}}
+	options := protoyaml.UnmarshalOptions{Path: file, Validator: messages{rules}}
 	if err := options.Unmarshal(data, config); err != nil {
 		return nil, &Error{Problems: problems(file, err)}
+	}
+	if len(config.GetCallers()) == 0 { // the reader checks no rule of an empty file
+		return nil, &Error{Problems: []string{file + ": names no callers: nobody could call"}}
 	}
 	lines := &lineNumbers{root: &root}
 	check := &checker{file: file, config: config, lines: lines}

@@ -20,7 +20,7 @@ var home = map[Kind]string{
 	optionsv1.Kind_KIND_MEMBER:       "/tallyd.v1.OrganizationService/ListOrganizationUsers",
 }
 
-// Filter takes from an answer what the caller may not see. It returns a *Denial when nothing is left of the answer to a read, and the
+// Filter takes from an answer what the caller may not see. It returns a *DeniedError when nothing is left of the answer to a read, and the
 // error of a look-up.
 func (a *Access) Filter(ctx context.Context, resp proto.Message) error {
 	if a.policy.Shadow {
@@ -44,9 +44,15 @@ func (a *Access) Filter(ctx context.Context, resp proto.Message) error {
 	return nil
 }
 
-// Keep says which items of a list of the whole account the caller gets. It is nil where the caller gets all of them.
+// Keep says which items of a list the caller gets, before it is paged: counts and page tokens must not tell of the others. It is nil
+// where the caller gets all of them.
 func (a *Access) Keep(ctx context.Context) func(item proto.Message) (bool, error) {
-	if a.policy.Shadow || !a.method.resource.GetFiltered() || a.grant.whole() {
+	part := a.method.resource.GetFiltered() && !a.grant.whole()
+	if a.method.items != nil && a.hides() {
+		subjects := filterOf(a.method.items).subjects
+		part = part || slices.ContainsFunc(subjects, func(f *filterField) bool { return f.subject == optionsv1.Kind_KIND_QUESTION })
+	}
+	if a.policy.Shadow || !part {
 		return nil
 	}
 	w := &walker{access: a, ctx: ctx}
@@ -206,7 +212,7 @@ func (a *Access) sees(kind Kind, id, workspace string) bool {
 		if g == nil {
 			continue
 		}
-		visible := false
+		var visible bool
 		switch kind {
 		case optionsv1.Kind_KIND_WORKSPACE:
 			visible, _ = g.workspace(id)

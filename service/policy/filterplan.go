@@ -39,7 +39,7 @@ var filters sync.Map // protoreflect.FullName -> *filter
 
 func filterOf(desc protoreflect.MessageDescriptor) *filter {
 	if known, ok := filters.Load(desc.FullName()); ok {
-		return known.(*filter) //nolint:forcetypeassert,revive // nothing else is stored
+		return known.(*filter) //nolint:forcetypeassert // nothing else is stored
 	}
 	plan := newFilter(desc)
 	filters.Store(desc.FullName(), plan)

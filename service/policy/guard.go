@@ -15,9 +15,9 @@ import (
 // Kind is a kind of thing that a policy grants or hides.
 type Kind = optionsv1.Kind
 
-// Denial says that the policy does not let a caller do what it asked for. It is the same for what does not exist and for what is
+// DeniedError says that the policy does not let a caller do what it asked for. It is the same for what does not exist and for what is
 // somebody else's.
-type Denial struct {
+type DeniedError struct {
 	// Caller and Method are who asked for what; Caller is empty for somebody whom no entry names.
 	Caller, Method string
 	// Rule is where the policy says so, or that it says nothing: for the log, not for the caller.
@@ -25,7 +25,7 @@ type Denial struct {
 }
 
 // Error describes the denial for a log.
-func (d *Denial) Error() string {
+func (d *DeniedError) Error() string {
 	return fmt.Sprintf("caller %q may not call %s: %s", d.Caller, d.Method, d.Rule)
 }
 
@@ -60,12 +60,12 @@ type Access struct {
 	workspace string   // the workspace that the call is about
 }
 
-// Decide says whether a caller may make a call. It returns a *Denial, a *FieldError, or the error of a look-up, without which nothing
+// Decide says whether a caller may make a call. It returns a *DeniedError, a *FieldError, or the error of a look-up, without which nothing
 // is allowed.
 func (p *Policy) Decide(ctx context.Context, places *Places, caller *Caller, fullMethod string, req proto.Message) (*Access, error) {
 	m := contractMethods()[fullMethod]
 	if m == nil || m.resource == nil {
-		return nil, &Denial{Caller: caller.Name, Method: fullMethod, Rule: noResource}
+		return nil, &DeniedError{Caller: caller.Name, Method: fullMethod, Rule: noResource}
 	}
 	a := &Access{policy: p, places: places, caller: caller, method: m, grant: caller.grants[fullMethod]}
 	if a.grant == nil {
@@ -93,7 +93,7 @@ func (p *Policy) Decide(ctx context.Context, places *Places, caller *Caller, ful
 
 // deny returns the denial by a rule; nil for the lack of one.
 func (a *Access) deny(r *rule) error {
-	d := &Denial{Caller: a.caller.Name, Method: a.method.Name, Rule: noRule}
+	d := &DeniedError{Caller: a.caller.Name, Method: a.method.Name, Rule: noRule}
 	if r != nil {
 		d.Rule = a.policy.at(r)
 	}
@@ -101,7 +101,7 @@ func (a *Access) deny(r *rule) error {
 }
 
 func (a *Access) because(why string) error {
-	return &Denial{Caller: a.caller.Name, Method: a.method.Name, Rule: why}
+	return &DeniedError{Caller: a.caller.Name, Method: a.method.Name, Rule: why}
 }
 
 func (p *Policy) at(r *rule) string { return fmt.Sprintf("%s:%d", p.File, r.line) }
@@ -177,7 +177,7 @@ func (a *Access) webhook(ctx context.Context, req protoreflect.Message) error {
 			a.about = append(a.about, form)
 			return nil
 		}
-		if denial := (*Denial)(nil); !errors.Is(err, ErrUnknown) && !errors.As(err, &denial) {
+		if denial := (*DeniedError)(nil); !errors.Is(err, ErrUnknown) && !errors.As(err, &denial) {
 			return err
 		}
 	}
@@ -241,7 +241,8 @@ func (a *Access) organization(_ context.Context, req protoreflect.Message) error
 // unnamed decides about calls whose request names nothing.
 func (a *Access) unnamed(_ context.Context, _ protoreflect.Message) error {
 	res := a.method.resource
-	may, by := false, (*rule)(nil)
+	var may bool
+	var by *rule
 	switch {
 	case res.GetFiltered():
 		may, by = a.grant.part()

@@ -21,8 +21,9 @@ type Method struct {
 	// Writes tells that the RPC may change something at Tally.
 	Writes bool
 
-	creates  bool   // it makes something that has an id
-	full     string // /PACKAGE.SERVICE/METHOD
+	items    protoreflect.MessageDescriptor // of a list; nil for what is none
+	creates  bool                           // it makes something that has an id
+	full     string                         // /PACKAGE.SERVICE/METHOD
 	resource *optionsv1.Resource
 	mask     protoreflect.FieldDescriptor // update_mask; nil without one
 	confirm  protoreflect.FieldDescriptor // nil without one
@@ -51,12 +52,21 @@ func newMethod(desc protoreflect.MethodDescriptor) *Method {
 	return &Method{
 		Name:     string(desc.Parent().Name()) + "/" + string(desc.Name()),
 		Writes:   options.GetIdempotencyLevel() != descriptorpb.MethodOptions_NO_SIDE_EFFECTS,
+		items:    listItems(desc.Output()),
 		creates:  strings.HasPrefix(string(desc.Name()), "Create"),
 		full:     "/" + string(desc.Parent().FullName()) + "/" + string(desc.Name()),
 		resource: resource,
 		mask:     desc.Input().Fields().ByName("update_mask"),
 		confirm:  desc.Input().Fields().ByName("confirm"),
 	}
+}
+
+// listItems returns what a list holds: the first field of an answer that has pages.
+func listItems(answer protoreflect.MessageDescriptor) protoreflect.MessageDescriptor {
+	if answer.Fields().ByName("next_page_token") == nil || !answer.Fields().Get(0).IsList() {
+		return nil
+	}
+	return answer.Fields().Get(0).Message()
 }
 
 // The words that stand for many methods.

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -167,9 +168,7 @@ func (p *Places) LearnWebhook(id, form string) {
 	}
 	// The list that others may be reading stays as it is.
 	of := make(map[string]string, len(p.webhooks.of)+1)
-	for known, at := range p.webhooks.of {
-		of[known] = at
-	}
+	maps.Copy(of, p.webhooks.of)
 	of[id] = form
 	p.webhooks.of = of
 }

@@ -1,6 +1,10 @@
 package policy
 
-import configv1 "github.com/tallyd/tallyd/gen/tallyd/config/v1"
+import (
+	"slices"
+
+	configv1 "github.com/tallyd/tallyd/gen/tallyd/config/v1"
+)
 
 // everyID stands for every id, and for every method.
 const everyID = "*"
@@ -55,12 +59,7 @@ func newRule(owner string, line int, r *configv1.Rule) *rule {
 }
 
 func (r *rule) names(m *Method) bool {
-	for _, pattern := range r.methods {
-		if m.matches(pattern) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.methods, m.matches)
 }
 
 // Place is where a form lies. The zero Place is nowhere.
