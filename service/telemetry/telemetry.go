@@ -103,7 +103,14 @@ func (t *Telemetry) startTraces(ctx context.Context, config Config, origin *reso
 	// A full queue drops spans and never waits.
 	provider := sdktrace.NewTracerProvider(sdktrace.WithResource(origin), sdktrace.WithBatcher(exporter))
 	t.Tracer = provider
-	t.stops = append(t.stops, provider.Shutdown)
+	t.stops = append(t.stops, func(ctx context.Context) error {
+		err := provider.Shutdown(ctx)
+		if err != nil {
+			// The provider has given up waiting, but what it waits for goes on until its exporter is told.
+			err = errors.Join(err, exporter.Shutdown(context.WithoutCancel(ctx)))
+		}
+		return err
+	})
 	return nil
 }
 
