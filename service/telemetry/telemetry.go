@@ -103,7 +103,14 @@ func (t *Telemetry) startTraces(ctx context.Context, config Config, origin *reso
 	// A full queue drops spans and never waits.
 	provider := sdktrace.NewTracerProvider(sdktrace.WithResource(origin), sdktrace.WithBatcher(exporter))
 	t.Tracer = provider
-	t.stops = append(t.stops, provider.Shutdown)
+	t.stops = append(t.stops, func(ctx context.Context) error {
+		err := provider.Shutdown(ctx)
+		if err != nil {
+			// The provider goes on behind our back with what its queue holds; without an exporter it gives up.
+			_ = exporter.Shutdown(ctx)
+		}
+		return err
+	})
 	return nil
 }
 
