@@ -2,7 +2,9 @@ package service
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"os"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -107,13 +109,43 @@ func (r *record) outcomeText() string {
 	return string(r.outcome)
 }
 
+// auditFile is a file of audit records, opened again when it was moved away: whoever rotates it needs no signal.
+type auditFile struct {
+	path string
+	file *os.File
+}
+
+// OpenAuditFile opens a file for audit records, which are appended. It returns the error of the operating system.
+func OpenAuditFile(path string) (io.Writer, error) {
+	a := &auditFile{path: path}
+	return a, a.open()
+}
+
+func (a *auditFile) open() (err error) {
+	a.file, err = os.OpenFile(a.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	return err
+}
+
+// Write appends one record.
+func (a *auditFile) Write(p []byte) (int, error) {
+	at, err := os.Stat(a.path)
+	own, ownErr := a.file.Stat()
+	if err != nil || ownErr != nil || !os.SameFile(at, own) {
+		_ = a.file.Close()
+		if err := a.open(); err != nil {
+			return 0, err
+		}
+	}
+	return a.file.Write(p)
+}
+
 // NewAuditLog returns a log of audit records for a sink that gets nothing else. Records that cannot be written are told to failed.
-func NewAuditLog(sink interface{ Write(p []byte) (int, error) }, failed func(error)) *slog.Logger {
+func NewAuditLog(sink io.Writer, failed func(error)) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(&auditSink{sink: sink, failed: failed}, nil))
 }
 
 type auditSink struct {
-	sink   interface{ Write(p []byte) (int, error) }
+	sink   io.Writer
 	failed func(error)
 	mu     sync.Mutex
 }

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 
@@ -33,8 +34,9 @@ const (
 
 // passage is what is known of a caller between the two doors: who it is, and what it may do. One policy holds for both.
 type passage struct {
-	policy *policy.InForce
-	caller *policy.Caller
+	policy   *policy.InForce
+	caller   *policy.Caller
+	identity policy.Identity
 }
 
 type passageKey struct{}
@@ -59,7 +61,7 @@ func (s *Server) who(ctx context.Context, fullMethod string) (context.Context, e
 	r := recordOf(ctx)
 	p := passage{policy: s.config.Authority.Policy()}
 	who, caller, err := p.policy.Who(ctx)
-	p.caller = caller
+	p.caller, p.identity = caller, who
 	switch {
 	case err != nil && !p.policy.Shadow:
 		s.decided(decisionDenied)
@@ -111,13 +113,13 @@ func (s *Server) may(ctx context.Context, fullMethod string, req proto.Message) 
 		return nil, nil //nolint:nilnil // a policy in shadow has no limits
 	}
 	var access *policy.Access
-	err := error(&policy.DeniedError{Method: fullMethod, Rule: "no entry of the policy names the caller"})
+	err := error(&policy.DeniedError{Identity: p.identity.Name, Method: short(fullMethod), Rule: "no entry of the policy names the caller"})
 	if p.caller != nil {
 		access, err = p.policy.Decide(ctx, s.config.Authority.Places, p.caller, fullMethod, req)
 	}
 	if err == nil {
 		s.decided(decisionAllowed)
-		recordOf(ctx).setRule(access.Rule)
+		recordOf(ctx).setRule(access.Rule())
 		return access, nil
 	}
 	if p.policy.Shadow {
@@ -135,13 +137,21 @@ func (s *Server) refusal(ctx context.Context, fullMethod string, err error) erro
 		recordOf(ctx).setRule(denial.Rule)
 		return &localError{
 			reason: tallydv1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED, err: denial,
-			hint: "ask for a grant of " + short(fullMethod) + " on this resource",
+			hint: needs(denial, short(fullMethod)),
 		}
 	}
 	if rule, ok := errors.AsType[*policy.FieldError](err); ok {
 		return refused(rule.Field, rule.Rule)
 	}
 	return unsent(err, effectOf(fullMethod))
+}
+
+// needs says to a caller what it lacks, in words that are the same whether a resource exists or not.
+func needs(denial *policy.DeniedError, method string) string {
+	if denial.Caller == "" {
+		return fmt.Sprintf("no entry of the policy names %q", denial.Identity)
+	}
+	return fmt.Sprintf("caller %q lacks %s on this resource", denial.Caller, method)
 }
 
 // short is a method as policies write it.

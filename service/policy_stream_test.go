@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -80,7 +81,7 @@ func TestStreamsPassThePolicy(t *testing.T) {
 					t.Errorf("a message holds %v, want one of f1 without a link", answer)
 				}
 			}
-			if err == io.EOF || reasonOf(err) != test.wantReason || got != test.wantMessages {
+			if errors.Is(err, io.EOF) || reasonOf(err) != test.wantReason || got != test.wantMessages {
 				t.Errorf("the stream sent %d messages and ended with %v, want %d and %s", got, err, test.wantMessages, test.wantReason)
 			}
 			if records := strings.Count(audit.String(), "\n") - before; records != 1 {
@@ -130,4 +131,3 @@ func streamWorld(t *testing.T) (*grpc.ClientConn, *lockedBuffer) {
 	w.dial(t)
 	return w.conn, audit
 }
-

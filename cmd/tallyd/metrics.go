@@ -109,3 +109,29 @@ func (o *onceLog) note(path, kind string) {
 			slog.String("path", o.hide(path)), slog.String("kind", kind))
 	}
 }
+
+// policyGauge returns how to say whether the policy's file, as it is now, counts.
+func policyGauge(registry *prometheus.Registry) func(ok bool) {
+	gauge := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tallyd_policy_reload_failed", Help: "1 while the policy's file cannot be used and the last good one stays in force; else 0.",
+	})
+	registry.MustRegister(gauge)
+	return func(ok bool) {
+		gauge.Set(1)
+		if ok {
+			gauge.Set(0)
+		}
+	}
+}
+
+// countAuditFailures returns how to say that a record of the audit trail is lost.
+func countAuditFailures(registry *prometheus.Registry, log *slog.Logger) func(error) {
+	counter := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tallyd_audit_failures_total", Help: "Records of the audit trail that could not be written.",
+	})
+	registry.MustRegister(counter)
+	return func(err error) {
+		counter.Inc()
+		log.Error("a record of the audit trail is lost", slog.String("error", err.Error()))
+	}
+}

@@ -22,7 +22,9 @@ type observation struct {
 	started time.Time
 	calls   *statuspage.Recorder
 	failed  func(reason string)
-	decided func(decision string) // for whoever decides by a policy
+	decided func(decision string)
+	read    func(ok bool) // the policy's file, anew
+	lost    func(error)   // a record of the audit trail
 	drifted func() int64
 }
 
@@ -34,7 +36,8 @@ func newObservation(ctx context.Context, registry *prometheus.Registry, log *slo
 	}
 	return &observation{
 		Telemetry: sent, started: time.Now(), calls: statuspage.NewRecorder(),
-		failed: countErrors(registry), decided: countDecisions(registry), drifted: func() int64 { return 0 },
+		failed: countErrors(registry), decided: countDecisions(registry),
+		read: policyGauge(registry), lost: countAuditFailures(registry, log), drifted: func() int64 { return 0 },
 	}, nil
 }
 

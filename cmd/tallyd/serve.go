@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/tallyd/tallyd/service"
 	"github.com/tallyd/tallyd/service/apikey"
+	"github.com/tallyd/tallyd/service/policy"
 	"github.com/tallyd/tallyd/service/sandbox"
 	"github.com/tallyd/tallyd/service/tally"
 )
@@ -54,7 +56,7 @@ func (s serveCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer up.close()
-	if err := s.prepare(up, log); err != nil {
+	if err := s.prepare(up, c, log); err != nil { //nolint:contextcheck // what a policy reads outlives the call that made it read
 		return err
 	}
 	return s.serve(ctx, c, up, log)
@@ -81,6 +83,9 @@ func (s serveCmd) serve(ctx context.Context, c console, up *upstream, log *slog.
 		})
 	}
 	group.Go(func() error { return up.keeper.Run(drain) })
+	if up.policy != nil {
+		group.Go(func() error { return up.policy.Run(drain) })
+	}
 	group.Go(func() error { return up.server.Serve(listener) })
 	group.Go(func() error {
 		<-ctx.Done()
@@ -144,6 +149,7 @@ type upstream struct {
 	client  *tally.Client
 	keeper  *apikey.Keeper
 	server  *service.Server
+	policy  *policy.Keeper // nil without one
 	metrics *prometheus.Registry
 	seen    *observation
 	page    http.Handler
@@ -234,15 +240,21 @@ func (s serveCmd) place(ctx context.Context, log *slog.Logger) (*url.URL, apikey
 }
 
 // prepare makes the server.
-func (s serveCmd) prepare(up *upstream, log *slog.Logger) error {
+func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 	config, err := service.DefaultConfig()
 	if err != nil {
 		return err
 	}
 	config.DefaultDeadline, config.Log = s.DefaultDeadline, log
 	up.seen.apply(&config)
+	if err := s.authorize(&config, up, c, log); err != nil {
+		return err
+	}
 	if s.TLSCert != "" {
-		files := service.TLSFiles{Cert: s.TLSCert, Key: s.TLSKey, ClientCA: s.TLSClientCA, Log: log}
+		files := service.TLSFiles{
+			Cert: s.TLSCert, Key: s.TLSKey, ClientCA: s.TLSClientCA, Log: log,
+			Optional: up.policy != nil && up.policy.Current().ProvesWithoutCertificate(),
+		}
 		if config.Credentials, err = files.Credentials(); err != nil {
 			return usageError{err}
 		}
@@ -252,6 +264,43 @@ func (s serveCmd) prepare(up *upstream, log *slog.Logger) error {
 		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox})
 	})
 	return nil
+}
+
+// authorize puts the policy and the audit trail in force.
+func (s serveCmd) authorize(config *service.Config, up *upstream, c console, log *slog.Logger) error {
+	if s.hasPolicy() {
+		var err error
+		if up.policy, err = policy.Open(s.Policy, prover(log), log, up.seen.read); err != nil {
+			return usagef("--policy: %w", err)
+		}
+		config.Authority = &service.Authority{
+			Policy: up.policy.Current, Places: policy.NewPlaces(service.NewFinder(up.client)), Decided: up.seen.decided,
+		}
+		config.Audit = log.With(slog.Bool("audit", true))
+	}
+	if s.AuditLog == "" {
+		return nil
+	}
+	sink, err := s.auditSink(c)
+	if err != nil {
+		return usagef("--audit-log: %w", err)
+	}
+	config.Audit = service.NewAuditLog(sink, up.seen.lost)
+	return nil
+}
+
+// hasPolicy tells a policy file from the open word that there is none.
+func (s serveCmd) hasPolicy() bool { return s.Policy != "" && s.Policy != allowAll }
+
+func (s serveCmd) auditSink(c console) (io.Writer, error) {
+	switch s.AuditLog {
+	case "stderr":
+		return c.err, nil
+	case "stdout":
+		return c.out, nil
+	default:
+		return service.OpenAuditFile(s.AuditLog)
+	}
 }
 
 // grpcurlFlags are what a first call needs. The certificate of a trial is rarely for the address that it is tried at.

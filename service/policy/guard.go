@@ -18,8 +18,8 @@ type Kind = optionsv1.Kind
 // DeniedError says that the policy does not let a caller do what it asked for. It is the same for what does not exist and for what is
 // somebody else's.
 type DeniedError struct {
-	// Caller and Method are who asked for what; Caller is empty for somebody whom no entry names.
-	Caller, Method string
+	// Caller and Method are who asked for what; Caller is empty, and Identity said, for somebody whom no entry names.
+	Caller, Identity, Method string
 	// Rule is where the policy says so, or that it says nothing: for the log, not for the caller.
 	Rule string
 }
@@ -48,9 +48,7 @@ const (
 
 // Access is what one call may do and see.
 type Access struct {
-	// Rule is where the policy allows the call.
-	Rule string
-
+	by        *rule // the first that allows
 	policy    *Policy
 	places    *Places
 	caller    *Caller
@@ -75,21 +73,25 @@ func (p *Policy) Decide(ctx context.Context, places *Places, caller *Caller, ful
 		return nil, a.deny(r)
 	}
 	msg := req.ProtoReflect()
-	for _, step := range []func(context.Context, protoreflect.Message) error{
-		a.forms, a.webhook, a.workspaces, a.organization, a.unnamed, a.child, a.questions, a.destruction,
-	} {
-		if err := step(ctx, msg); err != nil {
+	for _, step := range steps {
+		if err := step(a, ctx, msg); err != nil {
 			return nil, err
 		}
 	}
-	if a.Rule == "" {
+	if a.by == nil {
 		return nil, a.deny(nil)
-	}
-	if err := a.mask(msg); err != nil {
-		return nil, err
 	}
 	return a, nil
 }
+
+// steps decide in this order: what the call is about, then what it would do there.
+var steps = []func(*Access, context.Context, protoreflect.Message) error{
+	(*Access).forms, (*Access).webhook, (*Access).workspaces, (*Access).organization, (*Access).unnamed,
+	(*Access).child, (*Access).questions, (*Access).destruction, (*Access).mask,
+}
+
+// Rule is where the policy allows the call.
+func (a *Access) Rule() string { return a.policy.at(a.by) }
 
 // deny returns the denial by a rule; nil for the lack of one.
 func (a *Access) deny(r *rule) error {
@@ -108,19 +110,19 @@ func (p *Policy) at(r *rule) string { return fmt.Sprintf("%s:%d", p.File, r.line
 
 // permit notes the first rule that allows.
 func (a *Access) permit(r *rule) {
-	if a.Rule == "" && r != nil {
-		a.Rule = a.policy.at(r)
+	if a.by == nil {
+		a.by = r
 	}
 }
 
 // forms decides about each form that the request names. A form that a new one is made after is not what the call is about.
 func (a *Access) forms(ctx context.Context, req protoreflect.Message) error {
-	for _, field := range a.method.resource.GetForms() {
-		for _, id := range ids(req, field) {
+	for _, field := range a.method.forms {
+		for id := range ids(req, field) {
 			if err := a.decideForm(ctx, id); err != nil {
 				return err
 			}
-			if len(a.method.resource.GetWorkspaces()) == 0 {
+			if len(a.method.workspaces) == 0 {
 				a.about = append(a.about, id)
 			}
 		}
@@ -162,7 +164,7 @@ func (a *Access) decideForm(ctx context.Context, id string) error {
 
 // webhook decides about the form that a webhook reports, with the same care.
 func (a *Access) webhook(ctx context.Context, req protoreflect.Message) error {
-	id := firstID(req, a.method.resource.GetWebhook())
+	id := id(req, a.method.webhook)
 	if id == "" || a.grant.whole() && len(a.caller.hidden) == 0 {
 		a.permitWhole(id != "")
 		return nil
@@ -195,9 +197,9 @@ func (a *Access) permitWhole(named bool) {
 
 // workspaces decides about each workspace that the request names, and about the folder in it.
 func (a *Access) workspaces(ctx context.Context, req protoreflect.Message) error {
-	folder := firstID(req, a.method.resource.GetFolder())
-	for _, field := range a.method.resource.GetWorkspaces() {
-		for _, id := range ids(req, field) {
+	folder := id(req, a.method.folder)
+	for _, field := range a.method.workspaces {
+		for id := range ids(req, field) {
 			may, by := a.grant.workspace(id)
 			if !may && (folder == "" || !a.grant.folder(folder, id)) {
 				return a.deny(by)
@@ -228,7 +230,7 @@ func (a *Access) within(ctx context.Context, child Child) error {
 }
 
 func (a *Access) organization(_ context.Context, req protoreflect.Message) error {
-	for _, id := range ids(req, a.method.resource.GetOrganization()) {
+	for id := range ids(req, a.method.organization) {
 		may, by := a.grant.organization(id)
 		if !may {
 			return a.deny(by)
@@ -262,12 +264,11 @@ func (a *Access) unnamed(_ context.Context, _ protoreflect.Message) error {
 
 // child demands that what a write names within a form or a workspace lies there.
 func (a *Access) child(ctx context.Context, req protoreflect.Message) error {
-	res := a.method.resource
-	id := firstID(req, res.GetChild())
+	id := id(req, a.method.child)
 	if id == "" || a.grant.whole() && !a.hides() {
 		return nil
 	}
-	child := Child{Kind: res.GetChildKind(), Parent: a.workspace, ID: id}
+	child := Child{Kind: a.method.resource.GetChildKind(), Parent: a.workspace, ID: id}
 	if len(a.about) > 0 {
 		child.Parent = a.about[0]
 	}
@@ -302,17 +303,16 @@ func (a *Access) questions(_ context.Context, req protoreflect.Message) error {
 // destruction demands the confirmation that an entry asks for. What lies in a workspace goes with it: where a denial carves something
 // out, nobody has looked whether it lies there.
 func (a *Access) destruction(_ context.Context, req protoreflect.Message) error {
-	name := a.method.resource.GetDestroys()
-	if name == "" {
+	if a.method.destroys == nil {
 		return nil
 	}
 	if r := a.grant.carves(); r != nil && a.workspace != "" {
 		return a.deny(r)
 	}
-	if !a.caller.confirm || a.method.confirm == nil || req.Get(a.method.confirm).String() == firstID(req, name) {
+	if !a.caller.confirm || a.method.confirm == nil || id(req, a.method.confirm) == id(req, a.method.destroys) {
 		return nil
 	}
-	return &FieldError{Field: "confirm", Rule: "must repeat " + name + ": the policy demands it of callers that may destroy by mistake"}
+	return &FieldError{Field: "confirm", Rule: "must repeat " + string(a.method.destroys.Name()) + ": the policy demands it of callers that may destroy by mistake"}
 }
 
 // hides reports whether questions of a form that the call is about are hidden from the caller.

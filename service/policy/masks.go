@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -26,7 +27,7 @@ func (a *Access) masks(req protoreflect.Message, name string) string {
 
 // mask refuses an update that would set a secret to nothing because the caller, who does not see it, could not send it back: it names
 // more than the secret, and leaves the secret unset.
-func (a *Access) mask(req protoreflect.Message) error {
+func (a *Access) mask(_ context.Context, req protoreflect.Message) error {
 	if a.method.mask == nil {
 		return nil
 	}

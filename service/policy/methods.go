@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"iter"
 	"path"
 	"strings"
 	"sync"
@@ -25,8 +26,11 @@ type Method struct {
 	creates  bool                           // it makes something that has an id
 	full     string                         // /PACKAGE.SERVICE/METHOD
 	resource *optionsv1.Resource
-	mask     protoreflect.FieldDescriptor // update_mask; nil without one
-	confirm  protoreflect.FieldDescriptor // nil without one
+
+	// Fields of the request; nil, or none, where it has no such field.
+	forms, workspaces                              []protoreflect.FieldDescriptor
+	folder, webhook, organization, child, destroys protoreflect.FieldDescriptor
+	mask, confirm                                  protoreflect.FieldDescriptor
 }
 
 // contractMethods are all RPCs of the contract by their full names, read once.
@@ -49,16 +53,27 @@ var contractMethods = sync.OnceValue(func() map[string]*Method {
 func newMethod(desc protoreflect.MethodDescriptor) *Method {
 	options, _ := desc.Options().(*descriptorpb.MethodOptions)
 	resource, _ := proto.GetExtension(options, optionsv1.E_Resource).(*optionsv1.Resource)
-	return &Method{
+	field := func(name string) protoreflect.FieldDescriptor {
+		return desc.Input().Fields().ByName(protoreflect.Name(name))
+	}
+	m := &Method{
 		Name:     string(desc.Parent().Name()) + "/" + string(desc.Name()),
 		Writes:   options.GetIdempotencyLevel() != descriptorpb.MethodOptions_NO_SIDE_EFFECTS,
 		items:    listItems(desc.Output()),
 		creates:  strings.HasPrefix(string(desc.Name()), "Create"),
 		full:     "/" + string(desc.Parent().FullName()) + "/" + string(desc.Name()),
 		resource: resource,
-		mask:     desc.Input().Fields().ByName("update_mask"),
-		confirm:  desc.Input().Fields().ByName("confirm"),
+		folder:   field(resource.GetFolder()), webhook: field(resource.GetWebhook()), organization: field(resource.GetOrganization()),
+		child: field(resource.GetChild()), destroys: field(resource.GetDestroys()),
+		mask: field("update_mask"), confirm: field("confirm"),
 	}
+	for _, name := range resource.GetForms() {
+		m.forms = append(m.forms, field(name))
+	}
+	for _, name := range resource.GetWorkspaces() {
+		m.workspaces = append(m.workspaces, field(name))
+	}
+	return m
 }
 
 // listItems returns what a list holds: the first field of an answer that has pages.
@@ -100,29 +115,28 @@ func FindMethod(name string) (*Method, bool) {
 	return nil, false
 }
 
-// ids returns the values of a request's field that holds ids, one or many; an empty one is none.
-func ids(req protoreflect.Message, name string) []string {
-	if name == "" {
-		return nil
+// ids are the values of a request's field that holds ids, one or many; an empty one is none.
+func ids(req protoreflect.Message, field protoreflect.FieldDescriptor) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		switch {
+		case field == nil || !req.Has(field):
+		case !field.IsList():
+			yield(req.Get(field).String())
+		default:
+			list := req.Get(field).List()
+			for i := range list.Len() {
+				if !yield(list.Get(i).String()) {
+					return
+				}
+			}
+		}
 	}
-	field := req.Descriptor().Fields().ByName(protoreflect.Name(name))
-	if field == nil || !req.Has(field) {
-		return nil
-	}
-	if !field.IsList() {
-		return []string{req.Get(field).String()}
-	}
-	list := req.Get(field).List()
-	values := make([]string, list.Len())
-	for i := range values {
-		values[i] = list.Get(i).String()
-	}
-	return values
 }
 
-func firstID(req protoreflect.Message, name string) string {
-	if values := ids(req, name); len(values) > 0 {
-		return values[0]
+// id is the value of a field that holds one id; empty for none.
+func id(req protoreflect.Message, field protoreflect.FieldDescriptor) string {
+	if field == nil {
+		return ""
 	}
-	return ""
+	return req.Get(field).String()
 }

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,11 +30,7 @@ func (p *pretend) Forms(ctx context.Context) (map[string]policy.Place, int, erro
 			return nil, 0, ctx.Err()
 		}
 	}
-	forms := map[string]policy.Place{}
-	for id, at := range p.forms {
-		forms[id] = at
-	}
-	return forms, p.pages, p.err
+	return maps.Clone(p.forms), p.pages, p.err
 }
 
 func (p *pretend) Form(_ context.Context, id string) (policy.Place, error) {
@@ -47,11 +44,7 @@ func (p *pretend) Form(_ context.Context, id string) (policy.Place, error) {
 
 func (p *pretend) Webhooks(context.Context) (map[string]string, int, error) {
 	p.requests++
-	hooks := map[string]string{}
-	for id, form := range p.hooks {
-		hooks[id] = form
-	}
-	return hooks, 1, p.err
+	return maps.Clone(p.hooks), 1, p.err
 }
 
 func (p *pretend) Within(context.Context, policy.Child) (bool, error) { return true, nil }

@@ -64,6 +64,11 @@ func (p *Policy) Caller(identity string) (*Caller, bool) {
 	return nil, false
 }
 
+// ProvesWithoutCertificate tells that the policy takes other proofs of who callers are than their certificates.
+func (p *Policy) ProvesWithoutCertificate() bool {
+	return slices.ContainsFunc(p.Identify, func(source *configv1.IdentitySource) bool { return source.GetMtls() == nil })
+}
+
 // byName returns the caller of that name.
 func (p *Policy) byName(name string) (*Caller, bool) {
 	at := slices.IndexFunc(p.Callers, func(c *Caller) bool { return c.Name == name })

@@ -20,15 +20,14 @@ func Touched(fullMethod string, req, resp proto.Message) (found []ID) {
 	if m == nil || m.resource == nil {
 		return nil
 	}
-	res := m.resource
-	fields := slices.Concat(res.GetForms(), res.GetWorkspaces(),
-		[]string{res.GetFolder(), res.GetWebhook(), res.GetOrganization(), res.GetChild(), res.GetDestroys()})
+	fields := slices.Concat(m.forms, m.workspaces,
+		[]protoreflect.FieldDescriptor{m.folder, m.webhook, m.organization, m.child, m.destroys})
 	for i, field := range fields {
-		if req == nil || slices.Contains(fields[:i], field) {
+		if req == nil || field == nil || slices.Contains(fields[:i], field) {
 			continue
 		}
-		for _, id := range ids(req.ProtoReflect(), field) {
-			found = append(found, ID{Field: field, Value: id})
+		for id := range ids(req.ProtoReflect(), field) {
+			found = append(found, ID{Field: string(field.Name()), Value: id})
 		}
 	}
 	if id := made(m, resp); id != "" {
