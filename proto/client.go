@@ -19,9 +19,9 @@ import (
 const dependencyTag = 3
 
 // ClientDescriptorSet returns a serialized google.protobuf.FileDescriptorSet of what a client needs: the contract with its
-// comments, google/rpc's files to read the details of errors, and their imports. Options and imports that only the server reads
-// are left out, so that a client needs no module of google.api or buf.validate; standard options stay. Files come after those that
-// they import. It returns an error when the embedded image is damaged.
+// comments, google/rpc's files to read the details of errors, gRPC's health protocol, and their imports. Options and imports that
+// only the server reads are left out, so that a client needs no module of google.api or buf.validate; standard options stay. Files
+// come after those that they import. It returns an error when the embedded image is damaged.
 func ClientDescriptorSet() ([]byte, error) {
 	// Without a resolver every option beyond descriptor.proto's own is unknown, and so are buf's notes about the image.
 	unmarshal := proto.UnmarshalOptions{DiscardUnknown: true, Resolver: new(protoregistry.Types)}
@@ -34,11 +34,11 @@ func ClientDescriptorSet() ([]byte, error) {
 		stripImports(file)
 		client.byPath[file.GetName()] = file
 	}
-	for _, file := range protofiles.ErrorDetails() {
+	for _, file := range protofiles.ForClients() {
 		client.offer(file)
 	}
 	for _, path := range slices.Sorted(maps.Keys(client.byPath)) {
-		if strings.HasPrefix(path, "tallyd/v1/") || strings.HasPrefix(path, "google/rpc/") {
+		if isForClients(path) {
 			client.add(path)
 		}
 	}
@@ -90,10 +90,13 @@ func stripImports(file *descriptorpb.FileDescriptorProto) {
 }
 
 func serverOnly(path string) bool {
-	for _, folder := range []string{"google/api/", "buf/validate/", "tallyd/options/"} {
-		if strings.HasPrefix(path, folder) {
-			return true
-		}
-	}
-	return false
+	return isBelow(path, "google/api/", "buf/validate/", "tallyd/options/")
+}
+
+func isForClients(path string) bool {
+	return isBelow(path, "tallyd/v1/", "google/rpc/", "grpc/health/v1/")
+}
+
+func isBelow(path string, folders ...string) bool {
+	return slices.ContainsFunc(folders, func(folder string) bool { return strings.HasPrefix(path, folder) })
 }

@@ -50,7 +50,9 @@ func TestImageSourcesAndGeneratedCodeAgree(t *testing.T) {
 
 func TestWriteSourcesCompilesWithNothingElse(t *testing.T) {
 	dir := writeSources(t)
-	for _, path := range []string{"google/rpc/status.proto", "google/rpc/code.proto", "google/rpc/error_details.proto"} {
+	for _, path := range []string{
+		"google/rpc/status.proto", "google/rpc/code.proto", "google/rpc/error_details.proto", "grpc/health/v1/health.proto",
+	} {
 		if compile(t, dir, path).Path() != path {
 			t.Errorf("compile(%q) gave another file", path)
 		}
@@ -82,7 +84,9 @@ func TestClientDescriptorSetNeedsNoOtherModule(t *testing.T) {
 			t.Errorf("ClientDescriptorSet() holds %q, want nothing below %s", got, folder)
 		}
 	}
-	for _, path := range []string{"google/rpc/status.proto", "google/rpc/code.proto", "google/rpc/error_details.proto"} {
+	for _, path := range []string{
+		"google/rpc/status.proto", "google/rpc/code.proto", "google/rpc/error_details.proto", "grpc/health/v1/health.proto",
+	} {
 		if !slices.Contains(got, path) {
 			t.Errorf("ClientDescriptorSet() holds %q, want %s among them", got, path)
 		}
