@@ -23,6 +23,30 @@ const dependencyTag = 3
 // only the server reads are left out, so that a client needs no module of google.api or buf.validate; standard options stay. Files
 // come after those that they import. It returns an error when the embedded image is damaged.
 func ClientDescriptorSet() ([]byte, error) {
+	set, err := clientSet()
+	if err != nil {
+		return nil, err
+	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(set)
+}
+
+// ClientFiles returns the paths of the files in ClientDescriptorSet that a client is generated from: all but google/protobuf's, which
+// every protobuf runtime brings. It returns an error when the embedded image is damaged.
+func ClientFiles() ([]string, error) {
+	set, err := clientSet()
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, file := range set.GetFile() {
+		if isForClients(file.GetName()) {
+			paths = append(paths, file.GetName())
+		}
+	}
+	return paths, nil
+}
+
+func clientSet() (*descriptorpb.FileDescriptorSet, error) {
 	// Without a resolver every option beyond descriptor.proto's own is unknown, and so are buf's notes about the image.
 	unmarshal := proto.UnmarshalOptions{DiscardUnknown: true, Resolver: new(protoregistry.Types)}
 	image := new(descriptorpb.FileDescriptorSet)
@@ -42,7 +66,7 @@ func ClientDescriptorSet() ([]byte, error) {
 			client.add(path)
 		}
 	}
-	return proto.MarshalOptions{Deterministic: true}.Marshal(client.set)
+	return client.set, nil
 }
 
 // clientFiles collects the files of a client in the order in which they can be linked.

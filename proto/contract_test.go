@@ -96,6 +96,22 @@ func TestClientDescriptorSetNeedsNoOtherModule(t *testing.T) {
 	}
 }
 
+// A client is generated from the listed files and its runtime's own, and needs no others.
+func TestClientFilesAreAllThatAClientIsGeneratedFrom(t *testing.T) {
+	listed, err := contract.ClientFiles()
+	if err != nil {
+		t.Fatalf("ClientFiles(): %v", err)
+	}
+	for _, file := range clientSet(t).GetFile() {
+		if name := file.GetName(); slices.Contains(listed, name) == strings.HasPrefix(name, "google/protobuf/") {
+			t.Errorf("ClientFiles() = %q, want all files of ClientDescriptorSet() but google/protobuf's; it is wrong about %s", listed, name)
+		}
+	}
+	if !slices.Contains(listed, "tallyd/v1/form_service.proto") {
+		t.Errorf("ClientFiles() = %q, want tallyd/v1/form_service.proto among them", listed)
+	}
+}
+
 // Readers such as protoc link file by file, so that each must come after what it imports.
 func TestClientDescriptorSetIsInOrder(t *testing.T) {
 	linked := new(protoregistry.Files)
