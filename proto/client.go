@@ -15,6 +15,10 @@ import (
 	"github.com/tallyd/tallyd/proto/protofiles"
 )
 
+// descriptorFile describes the standard options. protocs before 22 do not know debug_redact by themselves, and their generator of Java
+// aborts on an option that is in no file that it is given.
+const descriptorFile = "google/protobuf/descriptor.proto"
+
 // dependencyTag is the tag of FileDescriptorProto.dependency, with which the paths of an import's comments begin.
 const dependencyTag = 3
 
@@ -56,6 +60,9 @@ func clientSet() (*descriptorpb.FileDescriptorSet, error) {
 	client := clientFiles{byPath: map[string]*descriptorpb.FileDescriptorProto{}, set: new(descriptorpb.FileDescriptorSet)}
 	for _, file := range image.GetFile() {
 		stripImports(file)
+		if redacts(file.GetMessageType()) {
+			file.Dependency = append(file.Dependency, descriptorFile)
+		}
 		client.byPath[file.GetName()] = file
 	}
 	for _, file := range protofiles.ForClients() {
@@ -110,6 +117,16 @@ func stripImports(file *descriptorpb.FileDescriptorProto) {
 		path := at.GetPath()
 		uncommented := at.LeadingComments == nil && at.TrailingComments == nil && len(at.GetLeadingDetachedComments()) == 0
 		return uncommented || len(path) > 0 && path[0] == dependencyTag
+	})
+}
+
+// redacts tells whether a field of the messages is marked debug_redact.
+func redacts(messages []*descriptorpb.DescriptorProto) bool {
+	return slices.ContainsFunc(messages, func(message *descriptorpb.DescriptorProto) bool {
+		return redacts(message.GetNestedType()) ||
+			slices.ContainsFunc(message.GetField(), func(field *descriptorpb.FieldDescriptorProto) bool {
+				return field.GetOptions().GetDebugRedact()
+			})
 	})
 }
 
