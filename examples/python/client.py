@@ -82,7 +82,7 @@ def show_answers(submissions, form_id):
 def details(error):
     """Returns the details of an error by the name of their type: ErrorInfo, RetryInfo, BadRequest and others."""
     found = {}
-    for key, value in error.trailing_metadata():
+    for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             for packed in status_pb2.Status.FromString(value).details:
                 message = getattr(error_details_pb2, packed.TypeName().rpartition(".")[2])()
