@@ -33,7 +33,7 @@ func fieldProblems(field protoreflect.FieldDescriptor) (found []string) {
 	if field.JSONName() != lowerCamel(name) {
 		found = append(found, "remove json_name: it would become our callers' JSON; say (tallyd.options.v1.name) instead")
 	}
-	return append(found, timeProblems(field)...)
+	return append(append(found, timeProblems(field)...), hidingProblems(field)...)
 }
 
 func hasIDRule(field protoreflect.FieldDescriptor) bool {

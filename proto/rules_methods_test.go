@@ -19,6 +19,7 @@ import (
 // of Tally's, and nobody repeats them by their idempotency level.
 func methodProblems(method protoreflect.MethodDescriptor) []string {
 	found := append(listProblems(method), reasonProblems(method)...)
+	found = append(found, resourceProblems(method)...)
 	if method.IsStreamingServer() || method.IsStreamingClient() {
 		return found
 	}
@@ -32,6 +33,7 @@ func methodProblems(method protoreflect.MethodDescriptor) []string {
 	}
 	found = append(found, effectProblems(method, verb)...)
 	found = append(found, pathProblems(method, path)...)
+	found = append(found, grantProblems(method, verb, path)...)
 	return append(found, updateProblems(method, verb)...)
 }
 

@@ -31,6 +31,8 @@ func TestContractKeepsItsRules(t *testing.T) {
 func TestRulesNameDefects(t *testing.T) {
 	const getFormID = "// Form to return.\n  string form_id = 1 [\n    (google.api.field_behavior) = REQUIRED,\n" +
 		"    (buf.validate.field).string.(tallyd.options.v1.id) = true\n  ];"
+	const listFormsResource = "    option (tallyd.options.v1.resource) = {filtered: true};\n"
+	const deleteFormResource = "    option (tallyd.options.v1.resource) = {\n      forms: [\"form_id\"]\n      destroys: \"form_id\"\n    };\n"
 	const listFormsLevel = "    option (tallyd.options.v1.list) = {\n      items: \"items\"\n      has_more: \"hasMore\"\n      max_limit: 500\n    };\n"
 	tests := []struct {
 		name, file, old, new string
@@ -73,14 +75,14 @@ func TestRulesNameDefects(t *testing.T) {
 		},
 		{
 			name: "read without level", file: "form_service.proto",
-			old:  listFormsLevel + "    option idempotency_level = NO_SIDE_EFFECTS;\n",
-			new:  listFormsLevel,
+			old:  listFormsLevel + listFormsResource + "    option idempotency_level = NO_SIDE_EFFECTS;\n",
+			new:  listFormsLevel + listFormsResource,
 			want: "tallyd.v1.FormService.ListForms: add `option idempotency_level = NO_SIDE_EFFECTS`: a GET only reads",
 		},
 		{
 			name: "delete without level", file: "form_service.proto",
-			old:  "{delete: \"/forms/{form_id}\"};\n    option idempotency_level = IDEMPOTENT;",
-			new:  "{delete: \"/forms/{form_id}\"};",
+			old:  deleteFormResource + "    option idempotency_level = IDEMPOTENT;",
+			new:  deleteFormResource,
 			want: "tallyd.v1.FormService.DeleteForm: add `option idempotency_level = IDEMPOTENT`: repeating a DELETE has the same effect as one",
 		},
 		{
@@ -136,6 +138,47 @@ func TestRulesNameDefects(t *testing.T) {
 			want: "tallyd.v1.FormService.CreateForm: remove update_mask: only a PATCH changes some fields and leaves others",
 		},
 		{
+			name: "no resource", file: "form_service.proto",
+			old:  deleteFormResource,
+			want: "tallyd.v1.FormService.DeleteForm: add option (tallyd.options.v1.resource): without it every policy denies the RPC",
+		},
+		{
+			name: "resource that decides nothing", file: "form_service.proto",
+			old:  listFormsResource,
+			new:  "    option (tallyd.options.v1.resource) = {};\n",
+			want: "tallyd.v1.FormService.ListForms: let (tallyd.options.v1.resource) name what the RPC touches, or `all`, or `filtered`",
+		},
+		{
+			name: "resource of no field", file: "form_service.proto",
+			old:  deleteFormResource,
+			new:  strings.Replace(deleteFormResource, "forms: [\"form_id\"]", "forms: [\"form\"]", 1),
+			want: "tallyd.v1.FormService.DeleteForm: add a string field \"form\" to DeleteFormRequest: (tallyd.options.v1.resource) names it",
+		},
+		{
+			name: "id that no policy sees", file: "form_service.proto",
+			old:  deleteFormResource,
+			new:  strings.Replace(deleteFormResource, "forms: [\"form_id\"]", "all: KIND_WORKSPACE", 1),
+			want: "tallyd.v1.FormService.DeleteForm: let (tallyd.options.v1.resource) name form_id: the route has it as a variable",
+		},
+		{
+			name: "delete without confirmation", file: "form_service.proto",
+			old:  deleteFormResource,
+			new:  strings.Replace(deleteFormResource, "      destroys: \"form_id\"\n", "", 1),
+			want: "tallyd.v1.FormService.DeleteForm: add `destroys` to (tallyd.options.v1.resource) and a field `confirm`: a DELETE destroys",
+		},
+		{
+			name: "id that no policy hides", file: "forms.proto",
+			old:  "string workspace_id = 4 [(tallyd.options.v1.mention) = KIND_WORKSPACE];",
+			new:  "string workspace_id = 4;",
+			want: "tallyd.v1.Form.workspace_id: add (tallyd.options.v1.subject) or (tallyd.options.v1.mention): a policy must know whose id it is",
+		},
+		{
+			name: "secret that no policy hides", file: "forms.proto",
+			old:  "    debug_redact = true,\n    (tallyd.options.v1.secret) = \"password\"",
+			new:  "    debug_redact = true",
+			want: "tallyd.v1.FormSettings.password: add (tallyd.options.v1.secret) or (tallyd.options.v1.linked): a policy must be able to hide it",
+		},
+		{
 			name: "unknown reason", file: "form_service.proto",
 			old:  `reasons: ["ETAG_MISMATCH"]`,
 			new:  `reasons: ["ETAG_MISSMATCH"]`,
@@ -180,8 +223,8 @@ func TestRulesNameDefects(t *testing.T) {
 		},
 		{
 			name: "signed link in clear", file: "submissions.proto",
-			old:  "string url = 3 [debug_redact = true];",
-			new:  "string url = 3;",
+			old:  "string url = 3 [\n    debug_redact = true,",
+			new:  "string url = 3 [",
 			want: "tallyd.v1.File.url: add [debug_redact = true]: it holds a secret",
 		},
 		{

@@ -27,6 +27,8 @@ type localError struct {
 	effect tally.Effect
 	// caller is whose share of a quota is spent.
 	caller string
+	// hint tells the caller more than the row's message; it holds no foreign text.
+	hint string
 	// err is the cause for the log; it never reaches a caller.
 	err error
 }
@@ -92,7 +94,7 @@ func toStatus(err error) mapped {
 		return conclude(rowInternal, &tally.Error{}, "")
 	}
 	if own, ok := errors.AsType[*localError](err); ok {
-		return conclude(localRow(own.reason), &tally.Error{Effect: own.effect, RetryAfter: own.retryAfter}, own.caller)
+		return conclude(localRow(own.reason), &tally.Error{Effect: own.effect, RetryAfter: own.retryAfter, Message: own.hint}, own.caller)
 	}
 	if judged {
 		return conclude(tallyRow(failure), failure, "")
@@ -133,7 +135,7 @@ func settle(r row, e *tally.Error) tally.Outcome {
 	// What the first try of a repeated delete did stays open, whatever the second one brought.
 	repeated := e.Effect == tally.Delete && e.Attempts > 1
 	switch {
-	case !answered && e.Outcome == tally.OutcomeNotSent:
+	case e.Outcome == tally.OutcomeNotSent && (!answered || e.LookUp):
 		return tally.OutcomeNotSent
 	case answered && r.outcome == tally.OutcomeNotSent:
 		return tally.OutcomeUnknown

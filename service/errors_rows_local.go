@@ -88,7 +88,7 @@ var (
 	rowCallerNotAllowed = row{
 		reason: tallydv1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED, code: codes.PermissionDenied,
 		outcome: tally.OutcomeNotSent, domain: weSay,
-		message: "the policy of this service does not allow the caller this: whoever grants access must",
+		message: "the policy of this service does not allow this call: whoever grants access must decide otherwise",
 	}
 )
 

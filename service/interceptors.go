@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"buf.build/go/protovalidate"
+	middleware "github.com/grpc-ecosystem/go-grpc-middleware/v2"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -45,9 +46,14 @@ type record struct {
 	id   string
 	call *tally.Call
 
-	mu     sync.Mutex
-	reason string
-	cause  error
+	mu      sync.Mutex
+	reason  string
+	outcome tally.Outcome
+	cause   error
+	caller  string // as the policy names it, else as it is proven
+	source  string // how it is proven
+	rule    string // the line of the policy that decided
+	shadow  string // why a policy that counts would deny the call
 }
 
 type recordKey struct{}
@@ -59,32 +65,37 @@ func recordOf(ctx context.Context) *record {
 	return &record{call: &tally.Call{}}
 }
 
-func (r *record) fail(reason string, cause error) {
+func (r *record) fail(m mapped, cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.reason, r.cause = reason, cause
+	r.reason, r.outcome, r.cause = m.reason, m.outcome, cause
 }
 
-// unaryChain returns the interceptors of unary calls in order. Who is calling, and whether it may, will stand before validation and
-// after the deadline.
+// unaryChain returns the interceptors of unary calls in order.
 func (s *Server) unaryChain() grpc.ServerOption {
 	return grpc.ChainUnaryInterceptor(
 		s.identify,                    // first, so that everything below can name the call
 		s.logUnary(),                  // outside the map, so that it logs the status that the caller sees
+		s.auditUnary,                  // the same: what became of a write is what its caller hears
 		mapErrors,                     // outside all that can fail, so that there is one map
 		recoverUnary(),                // inside the map, so that a panic passes it too
+		s.whoUnary,                    // before all that a stranger could cost
 		validateUnary(s.config.Check), // before the deadline starts to matter
-		s.limitDeadline,               // last: what is left is the caller's own time
+		s.limitDeadline,               // what is left is the caller's own time
+		s.mayUnary,                    // last: it may have to look something up
 	)
 }
 
 // streamChain returns the interceptors of streams in order.
 func (s *Server) streamChain() grpc.ServerOption {
 	return grpc.ChainStreamInterceptor(
+		identifyStream,  // first, so that everything below can name the call
 		s.logStream(),   // outside the map, so that it logs the status that the caller sees
+		s.auditStream,   // the same
 		mapStreamErrors, // outside all that can fail, so that there is one map
 		s.endWithServer, // a stream that never ends would keep the server from stopping
 		recovery.StreamServerInterceptor(recovery.WithRecoveryHandlerContext(recovered)),
+		s.authorizeStream, // last: it may have to look something up
 	)
 }
 
@@ -103,6 +114,15 @@ func (s *Server) identify(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
 	resp, err := next(tally.NewContext(context.WithValue(ctx, recordKey{}, r), r.call), req)
 	_ = grpc.SetTrailer(ctx, metadata.Pairs(trailerID, r.id, trailerCost, strconv.FormatInt(r.call.Requests(), 10)))
 	return resp, err
+}
+
+// identifyStream gives the stream its id and its record.
+func identifyStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	r := &record{id: requestID(stream.Context()), call: &tally.Call{}}
+	ctx := tally.NewContext(context.WithValue(stream.Context(), recordKey{}, r), r.call)
+	err := next(srv, &middleware.WrappedServerStream{ServerStream: stream, WrappedContext: ctx})
+	stream.SetTrailer(metadata.Pairs(trailerID, r.id, trailerCost, strconv.FormatInt(r.call.Requests(), 10)))
+	return err
 }
 
 // requestID returns the caller's id when it is fit for a log and a trailer, else a new one.
@@ -132,7 +152,7 @@ func mapErrors(ctx context.Context, req any, info *grpc.UnaryServerInfo, next gr
 	}
 	err = attribute(ctx, effectOf(info.FullMethod), err)
 	m := toStatus(err).within(ctx)
-	recordOf(ctx).fail(m.reason, err)
+	recordOf(ctx).fail(m, err)
 	_ = grpc.SetTrailer(ctx, m.trailer())
 	return nil, m.status.Err()
 }
@@ -163,6 +183,7 @@ func mapStreamErrors(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo
 	}
 	err = attribute(stream.Context(), tally.Read, err)
 	m := toStatus(err)
+	recordOf(stream.Context()).fail(m, err)
 	stream.SetTrailer(m.trailer())
 	return m.status.Err()
 }

@@ -38,7 +38,7 @@ const contractPackage = "tallyd."
 
 // logged are the middleware's fields that the line keeps, by the names that it gets.
 var logged = map[string]string{
-	"grpc.service": "service", "grpc.method": "method", "grpc.code": "code", "grpc.time_ms": "duration_ms", "peer.address": "caller",
+	"grpc.service": "service", "grpc.method": "method", "grpc.code": "code", "grpc.time_ms": "duration_ms", "peer.address": "peer",
 }
 
 // callLog writes the line: what was called, by whom, how it ended and why. Never a payload, and the cause of an error only here.
@@ -52,6 +52,7 @@ func callLog(log *slog.Logger) logging.Logger {
 				attrs = append(attrs, slog.Any(name, fields[i+1]))
 			}
 		}
+		attrs = append(attrs, r.callerAttrs()...)
 		r.mu.Lock()
 		reason, cause := r.reason, r.cause
 		r.mu.Unlock()

@@ -33,6 +33,10 @@ type Config struct {
 	Reflection bool
 	// Credentials prove the server and check its callers; nil for neither.
 	Credentials credentials.TransportCredentials
+	// Authority decides who may do what; nil lets whoever reaches the port do all.
+	Authority *Authority
+	// Audit gets a record of each write and each denial; nil for none.
+	Audit *slog.Logger
 	// Check validates requests.
 	Check protovalidate.Validator
 	// Log gets one line per call.

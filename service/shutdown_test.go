@@ -79,7 +79,7 @@ func TestConnectionsAge(t *testing.T) {
 }
 
 // callerLine is where a log line says which connection a call came over.
-var callerLine = regexp.MustCompile(`"caller":"[^"]+"`)
+var callerLine = regexp.MustCompile(`"peer":"[^"]+"`)
 
 func TestHardStop(t *testing.T) {
 	release := make(chan struct{})

@@ -25,6 +25,9 @@ type TLSFiles struct {
 	Cert, Key string
 	// ClientCA holds the authorities of callers' certificates, in PEM. Empty asks callers for none.
 	ClientCA string
+	// Optional lets callers in without a certificate, for a policy that takes other proofs of who they are; one that is shown must be
+	// good all the same.
+	Optional bool
 	// Log is told of changes; may be nil.
 	Log *slog.Logger
 }
@@ -147,6 +150,9 @@ func (f TLSFiles) config(content [3][]byte) (*tls.Config, error) {
 		return config, nil
 	}
 	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+	if f.Optional {
+		config.ClientAuth = tls.VerifyClientCertIfGiven
+	}
 	if !config.ClientCAs.AppendCertsFromPEM(content[2]) {
 		return nil, fmt.Errorf("%s holds no certificate in PEM", f.ClientCA)
 	}

@@ -21,6 +21,7 @@ type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Serve Tally's API over gRPC."`
 	Sandbox sandboxCmd `cmd:"" help:"Serve a pretend Tally over HTTP, or answer one of its forms."`
 	Doctor  doctorCmd  `cmd:"" help:"Try the key and the configuration against Tally, read-only, in at most 4 requests."`
+	Policy  policyCmd  `cmd:"" help:"Check a policy, or explain what it decides."`
 	Proto   protoCmd   `cmd:"" help:"Write the contract for clients in other languages."`
 	Probe   probeCmd   `cmd:"" help:"Ask a running tallyd for its health, for containers without a shell."`
 	Version versionCmd `cmd:"" help:"Print the version."`

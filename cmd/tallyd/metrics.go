@@ -74,3 +74,38 @@ func (o *onceLog) note(path, kind string) {
 			slog.String("path", o.hide(path)), slog.String("kind", kind))
 	}
 }
+
+// policyGauge returns how to say whether the policy's file, as it is now, counts.
+func policyGauge(registry *prometheus.Registry) func(ok bool) {
+	gauge := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tallyd_policy_reload_failed", Help: "1 while the policy's file cannot be used and the last good one stays in force; else 0.",
+	})
+	registry.MustRegister(gauge)
+	return func(ok bool) {
+		gauge.Set(1)
+		if ok {
+			gauge.Set(0)
+		}
+	}
+}
+
+// countDecisions returns how to count what the policy decides.
+func countDecisions(registry *prometheus.Registry) func(decision string) {
+	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tallyd_policy_decisions_total", Help: "Calls by what the policy decided: allowed, denied, or shadow for what would be denied.",
+	}, []string{"decision"})
+	registry.MustRegister(counter)
+	return func(decision string) { counter.WithLabelValues(decision).Inc() }
+}
+
+// countAuditFailures returns how to say that a record of the audit trail is lost.
+func countAuditFailures(registry *prometheus.Registry, log *slog.Logger) func(error) {
+	counter := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tallyd_audit_failures_total", Help: "Records of the audit trail that could not be written.",
+	})
+	registry.MustRegister(counter)
+	return func(err error) {
+		counter.Inc()
+		log.Error("a record of the audit trail is lost", slog.String("error", err.Error()))
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/tallyd/tallyd/service"
 	"github.com/tallyd/tallyd/service/apikey"
+	"github.com/tallyd/tallyd/service/policy"
 	"github.com/tallyd/tallyd/service/sandbox"
 	"github.com/tallyd/tallyd/service/tally"
 )
@@ -32,7 +34,8 @@ type serveCmd struct {
 	AdminListen     string        `default:"127.0.0.1:9464" placeholder:"ADDR" help:"HTTP for operators: /livez, /readyz, /metrics; empty for none."`
 	Sandbox         bool          `help:"Start the built-in pretend Tally and use it: no key, no network."`
 	SandboxRate     int           `default:"100" placeholder:"N" help:"Requests a minute that the built-in pretend Tally allows; 0 for any number."`
-	Policy          string        `placeholder:"allow-all" help:"Who may call; allow-all says openly that whoever reaches the port may do all. Needed to listen beyond this machine."`
+	Policy          string        `placeholder:"FILE" help:"Who may do what; allow-all says openly that whoever reaches the port may do all. Needed to listen beyond this machine. Re-read on change."`
+	AuditLog        string        `placeholder:"FILE" help:"Record of each write and each denial, as JSON lines; stderr and stdout are names too. With a policy it is written among the log lines unless it has a file of its own."`
 	TLSCert         string        `name:"tls-cert" placeholder:"FILE" help:"Certificate chain in PEM: serve TLS. Re-read on change, like the two below."`
 	TLSKey          string        `name:"tls-key" placeholder:"FILE" help:"Private key of the certificate."`
 	TLSClientCA     string        `name:"tls-client-ca" placeholder:"FILE" help:"Authorities in PEM: callers must show a certificate that one of them signed."`
@@ -52,7 +55,7 @@ func (s serveCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer up.close()
-	if err := s.prepare(up, log); err != nil {
+	if err := s.prepare(up, c, log); err != nil { //nolint:contextcheck // what a policy reads outlives the call that made it read
 		return err
 	}
 	return s.serve(ctx, c, up, log)
@@ -79,6 +82,9 @@ func (s serveCmd) serve(ctx context.Context, c console, up *upstream, log *slog.
 		})
 	}
 	group.Go(func() error { return up.keeper.Run(drain) })
+	if up.policy != nil {
+		group.Go(func() error { return up.policy.Run(drain) })
+	}
 	group.Go(func() error { return up.server.Serve(listener) })
 	group.Go(func() error {
 		<-ctx.Done()
@@ -92,9 +98,6 @@ func (s serveCmd) serve(ctx context.Context, c console, up *upstream, log *slog.
 
 // check refuses what must not be served, before anything listens.
 func (s serveCmd) check() error {
-	if s.Policy != "" && s.Policy != allowAll {
-		return usagef("--policy must be allow-all")
-	}
 	if err := checkAddress("--listen", s.Listen); err != nil {
 		return err
 	}
@@ -102,7 +105,7 @@ func (s serveCmd) check() error {
 		return err
 	}
 	if s.Policy == "" && !service.IsLocal(s.Listen) {
-		return usagef("--listen %s can be reached from other machines: give --policy=allow-all, or listen on 127.0.0.1 or unix:PATH", s.Listen)
+		return usagef("--listen %s can be reached from other machines: give --policy=FILE, or --policy=allow-all to let in whoever reaches it, or listen on 127.0.0.1 or unix:PATH", s.Listen)
 	}
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		return usagef("--tls-cert and --tls-key belong together")
@@ -145,6 +148,7 @@ type upstream struct {
 	client  *tally.Client
 	keeper  *apikey.Keeper
 	server  *service.Server
+	policy  *policy.Keeper // nil without one
 	metrics *prometheus.Registry
 	drift   func(path, kind string)
 	close   func()
@@ -219,14 +223,20 @@ func (s serveCmd) place(ctx context.Context, log *slog.Logger) (*url.URL, apikey
 }
 
 // prepare makes the server.
-func (s serveCmd) prepare(up *upstream, log *slog.Logger) error {
+func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 	config, err := service.DefaultConfig()
 	if err != nil {
 		return err
 	}
 	config.DefaultDeadline, config.Log = s.DefaultDeadline, log
+	if err := s.authorize(&config, up, c, log); err != nil {
+		return err
+	}
 	if s.TLSCert != "" {
-		files := service.TLSFiles{Cert: s.TLSCert, Key: s.TLSKey, ClientCA: s.TLSClientCA, Log: log}
+		files := service.TLSFiles{
+			Cert: s.TLSCert, Key: s.TLSKey, ClientCA: s.TLSClientCA, Log: log,
+			Optional: up.policy != nil && up.policy.Current().ProvesWithoutCertificate(),
+		}
 		if config.Credentials, err = files.Credentials(); err != nil {
 			return usageError{err}
 		}
@@ -236,6 +246,43 @@ func (s serveCmd) prepare(up *upstream, log *slog.Logger) error {
 		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox})
 	})
 	return nil
+}
+
+// authorize puts the policy and the audit trail in force.
+func (s serveCmd) authorize(config *service.Config, up *upstream, c console, log *slog.Logger) error {
+	if s.hasPolicy() {
+		var err error
+		if up.policy, err = policy.Open(s.Policy, prover(log), log, policyGauge(up.metrics)); err != nil {
+			return usagef("--policy: %w", err)
+		}
+		config.Authority = &service.Authority{
+			Policy: up.policy.Current, Places: policy.NewPlaces(service.NewFinder(up.client)), Decided: countDecisions(up.metrics),
+		}
+		config.Audit = log.With(slog.Bool("audit", true))
+	}
+	if s.AuditLog == "" {
+		return nil
+	}
+	sink, err := s.auditSink(c)
+	if err != nil {
+		return usagef("--audit-log: %w", err)
+	}
+	config.Audit = service.NewAuditLog(sink, countAuditFailures(up.metrics, log))
+	return nil
+}
+
+// hasPolicy tells a policy file from the open word that there is none.
+func (s serveCmd) hasPolicy() bool { return s.Policy != "" && s.Policy != allowAll }
+
+func (s serveCmd) auditSink(c console) (io.Writer, error) {
+	switch s.AuditLog {
+	case "stderr":
+		return c.err, nil
+	case "stdout":
+		return c.out, nil
+	default:
+		return service.OpenAuditFile(s.AuditLog)
+	}
 }
 
 // grpcurlFlags are what a first call needs. The certificate of a trial is rarely for the address that it is tried at.

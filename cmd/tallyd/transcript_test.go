@@ -23,7 +23,7 @@ import (
 var update = flag.Bool("update", false, "write the transcripts anew")
 
 // transcripts are pages whose grpcurl commands are carried out, in order, and whose answers must come back as the page shows them.
-var transcripts = []string{"docs/transcript.md", "README.md"}
+var transcripts = []string{"docs/transcript.md", "README.md", "docs/guides/policy.md"}
 
 const shownAddress = "localhost:50051"
 
@@ -37,11 +37,16 @@ func TestTranscripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			address := startTallyd(t, "--sandbox", "--sandbox-rate", "0")
+			p := player{grpcurl: grpcurl, dir: t.TempDir()}
+			args := []string{"--sandbox", "--sandbox-rate", "0"}
+			if strings.HasSuffix(page, "policy.md") {
+				args = append(args, p.policy(t)...)
+			}
+			p.address = startTallyd(t, args...)
 			commands := 0
 			got := block.ReplaceAllStringFunc(string(text), func(shown string) string {
 				commands++
-				got := replay(t, grpcurl, address, shown)
+				got := p.replay(t, shown)
 				if settled(got) == settled(shown) {
 					return shown // times and ids of the last run are as good
 				}
@@ -63,24 +68,66 @@ func TestTranscripts(t *testing.T) {
 	}
 }
 
-// block is one grpcurl command with its answer, fenced as console text.
-var block = regexp.MustCompile("(?s)```console\n\\$ grpcurl .*?\n```")
+// block is one command with its answer, fenced as console text.
+var block = regexp.MustCompile("(?s)```console\n\\$ (grpcurl|tallyd) .*?\n```")
+
+// player carries out the commands of a page.
+type player struct {
+	grpcurl, address, dir string
+}
+
+const shownPolicy = "examples/policy/policy.yaml"
+
+// policy makes the certificates that the guide speaks of and returns the flags that it starts with.
+func (p player) policy(t *testing.T) []string {
+	t.Helper()
+	certs := filepath.Join(p.dir, "certs")
+	issue := exec.CommandContext(t.Context(), "go", "run", "./examples/policy/certificates", certs)
+	issue.Dir = filepath.Join("..", "..")
+	if output, err := issue.CombinedOutput(); err != nil {
+		t.Fatalf("make certificates: %v\n%s", err, output)
+	}
+	return []string{
+		"--policy", filepath.Join("..", "..", shownPolicy), "--tls-cert", filepath.Join(certs, "server.pem"),
+		"--tls-key", filepath.Join(certs, "server.key"), "--tls-client-ca", filepath.Join(certs, "ca.pem"),
+	}
+}
 
 // replay carries out the command of a block and returns the block with the answer that came.
-func replay(t *testing.T, grpcurl, address, shown string) string {
+func (p player) replay(t *testing.T, shown string) string {
 	t.Helper()
 	lines := strings.Split(shown, "\n")
 	command := 1
 	for strings.HasSuffix(lines[command], `\`) {
 		command++
 	}
-	script := strings.TrimPrefix(strings.Join(lines[1:command+1], "\n"), "$ grpcurl")
-	script = `exec "$GRPCURL"` + strings.ReplaceAll(script, shownAddress, address)
-	run := exec.CommandContext(t.Context(), "bash", "-c", script)
-	run.Env = append(os.Environ(), "GRPCURL="+grpcurl)
-	output, _ := run.CombinedOutput()
-	answer := strings.ReplaceAll(strings.TrimRight(string(output), "\n"), address, shownAddress)
+	script := strings.Join(lines[1:command+1], "\n")
+	var output string
+	if own, ok := strings.CutPrefix(script, "$ tallyd "); ok {
+		output = ownCommand(t, own)
+	} else {
+		output = p.call(t, strings.TrimPrefix(script, "$ grpcurl"))
+	}
+	answer := strings.TrimRight(output, "\n")
 	return strings.Join(lines[:command+1], "\n") + "\n" + answer + "\n```"
+}
+
+// call runs grpcurl, and what its answer is piped through.
+func (p player) call(t *testing.T, script string) string {
+	t.Helper()
+	run := exec.CommandContext(t.Context(), "bash", "-c", `"$GRPCURL"`+strings.Replace(strings.ReplaceAll(script, shownAddress, p.address), " | ", " 2>&1 | ", 1))
+	run.Dir, run.Env = p.dir, append(os.Environ(), "GRPCURL="+p.grpcurl)
+	output, _ := run.CombinedOutput()
+	return strings.ReplaceAll(string(output), p.address, shownAddress)
+}
+
+// ownCommand runs a command of tallyd's that ends by itself.
+func ownCommand(t *testing.T, line string) string {
+	t.Helper()
+	path := filepath.Join("..", "..", shownPolicy)
+	var out bytes.Buffer
+	run(t.Context(), strings.Fields(strings.ReplaceAll(line, shownPolicy, path)), console{out: &out, err: &out})
+	return strings.ReplaceAll(out.String(), path, shownPolicy)
 }
 
 // What differs from run to run: times of what the page's own commands changed, and the ids of what they created.

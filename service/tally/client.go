@@ -140,6 +140,9 @@ func (c *Client) Call(ctx context.Context, req, resp proto.Message, opts ...Opti
 	if failure != nil {
 		return failure
 	}
+	if keep := keepFrom(ctx); keep != nil && x.page != nil {
+		return c.gather(ctx, x, resp, keep)
+	}
 	answer, failure := x.send(ctx)
 	if failure == nil {
 		failure = x.finish(answer, resp)

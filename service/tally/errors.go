@@ -147,6 +147,8 @@ type Error struct {
 	Outcome Outcome
 	// Status is the HTTP status; 0 without an answer.
 	Status int
+	// LookUp tells that the request was made to decide about another one, which has not left: then Outcome is that one's.
+	LookUp bool
 	// OnCollection is true when the route names no resource, so that a 404 cannot be about one.
 	OnCollection bool
 	// JSON is true when the error's body was Tally's own JSON.

@@ -537,7 +537,9 @@ func (x *UpdateFormResponse) GetForm() *Form {
 type DeleteFormRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Form to move to the trash.
-	FormId        string `protobuf:"bytes,1,opt,name=form_id,json=formId,proto3" json:"form_id,omitempty"`
+	FormId string `protobuf:"bytes,1,opt,name=form_id,json=formId,proto3" json:"form_id,omitempty"`
+	// The same id as in `form_id`, once more. Only the policy of a tallyd may demand it, of callers that must not destroy by mistake.
+	Confirm       string `protobuf:"bytes,2,opt,name=confirm,proto3" json:"confirm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -575,6 +577,13 @@ func (*DeleteFormRequest) Descriptor() ([]byte, []int) {
 func (x *DeleteFormRequest) GetFormId() string {
 	if x != nil {
 		return x.FormId
+	}
+	return ""
+}
+
+func (x *DeleteFormRequest) GetConfirm() string {
+	if x != nil {
+		return x.Confirm
 	}
 	return ""
 }
@@ -1006,7 +1015,9 @@ type ReplaceBlocksRequest struct {
 	// Form whose blocks are replaced.
 	FormId string `protobuf:"bytes,1,opt,name=form_id,json=formId,proto3" json:"form_id,omitempty"`
 	// All blocks in order; empty removes every block.
-	Blocks        []*Block `protobuf:"bytes,2,rep,name=blocks,proto3" json:"blocks,omitempty"`
+	Blocks []*Block `protobuf:"bytes,2,rep,name=blocks,proto3" json:"blocks,omitempty"`
+	// The same id as in `form_id`, once more. Only the policy of a tallyd may demand it, of callers that must not destroy by mistake.
+	Confirm       string `protobuf:"bytes,3,opt,name=confirm,proto3" json:"confirm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1053,6 +1064,13 @@ func (x *ReplaceBlocksRequest) GetBlocks() []*Block {
 		return x.Blocks
 	}
 	return nil
+}
+
+func (x *ReplaceBlocksRequest) GetConfirm() string {
+	if x != nil {
+		return x.Confirm
+	}
+	return ""
 }
 
 // ReplaceBlocksResponse is empty.
@@ -1125,12 +1143,12 @@ const file_tallyd_v1_form_service_proto_rawDesc = "" +
 	"\x0eGetFormRequest\x12%\n" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\"6\n" +
 	"\x0fGetFormResponse\x12#\n" +
-	"\x04form\x18\x01 \x01(\v2\x0f.tallyd.v1.FormR\x04form\"\xa9\x03\n" +
+	"\x04form\x18\x01 \x01(\v2\x0f.tallyd.v1.FormR\x04form\"\xaf\x03\n" +
 	"\x11UpdateFormRequest\x12%\n" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12!\n" +
 	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 H\x00R\x04name\x88\x01\x01\x12@\n" +
-	"\x06status\x18\x03 \x01(\x0e2\x15.tallyd.v1.FormStatusB\f\xbaH\t\x82\x01\x06\x18\x01\x18\x02\x18\x03H\x01R\x06status\x88\x01\x01\x12(\n" +
-	"\x06blocks\x18\x04 \x03(\v2\x10.tallyd.v1.BlockR\x06blocks\x123\n" +
+	"\x06status\x18\x03 \x01(\x0e2\x15.tallyd.v1.FormStatusB\f\xbaH\t\x82\x01\x06\x18\x01\x18\x02\x18\x03H\x01R\x06status\x88\x01\x01\x12.\n" +
+	"\x06blocks\x18\x04 \x03(\v2\x10.tallyd.v1.BlockB\x04\xd0\xe1\x18\x01R\x06blocks\x123\n" +
 	"\bsettings\x18\x05 \x01(\v2\x17.tallyd.v1.FormSettingsR\bsettings\x12A\n" +
 	"\vupdate_mask\x18\x06 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xa0\xe1\x18\x01R\n" +
 	"updateMask\x12R\n" +
@@ -1138,9 +1156,10 @@ const file_tallyd_v1_form_service_proto_rawDesc = "" +
 	"\x05_nameB\t\n" +
 	"\a_status\"9\n" +
 	"\x12UpdateFormResponse\x12#\n" +
-	"\x04form\x18\x01 \x01(\v2\x0f.tallyd.v1.FormR\x04form\":\n" +
+	"\x04form\x18\x01 \x01(\v2\x0f.tallyd.v1.FormR\x04form\"a\n" +
 	"\x11DeleteFormRequest\x12%\n" +
-	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\"\x14\n" +
+	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12%\n" +
+	"\aconfirm\x18\x02 \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirm\"\x14\n" +
 	"\x12DeleteFormResponse\"\x94\x01\n" +
 	"\x14ListQuestionsRequest\x12%\n" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12(\n" +
@@ -1165,37 +1184,47 @@ const file_tallyd_v1_form_service_proto_rawDesc = "" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12(\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\v\xbaH\x04\x1a\x02(\x00\xa0\xe1\x18\x01R\bpageSize\x12+\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\f\xbaH\x05r\x03\x18\x80 \xa0\xe1\x18\x01R\tpageToken\"\xaf\x01\n" +
+	"page_token\x18\x03 \x01(\tB\f\xbaH\x05r\x03\x18\x80 \xa0\xe1\x18\x01R\tpageToken\"\xb3\x01\n" +
 	"\x12ListBlocksResponse\x12(\n" +
 	"\x06blocks\x18\x01 \x03(\v2\x10.tallyd.v1.BlockR\x06blocks\x12,\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xa0\xe1\x18\x01R\rnextPageToken\x12\x1f\n" +
-	"\aform_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02idR\x06formId\x12\x17\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xa0\xe1\x18\x01R\rnextPageToken\x12#\n" +
+	"\aform_id\x18\x03 \x01(\tB\n" +
+	"\xea\xe0\x18\x02id\xb0\xe1\x18\x01R\x06formId\x12\x17\n" +
 	"\x04name\x18\x04 \x01(\tH\x00R\x04name\x88\x01\x01B\a\n" +
-	"\x05_name\"l\n" +
+	"\x05_name\"\x93\x01\n" +
 	"\x14ReplaceBlocksRequest\x12%\n" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12-\n" +
-	"\x06blocks\x18\x02 \x03(\v2\x10.tallyd.v1.BlockB\x03\xe0A\x02R\x06blocks\"\x17\n" +
-	"\x15ReplaceBlocksResponse2\xe2\t\n" +
-	"\vFormService\x12p\n" +
-	"\tListForms\x12\x1b.tallyd.v1.ListFormsRequest\x1a\x1c.tallyd.v1.ListFormsResponse\"(\xea\xe0\x18\x13\n" +
-	"\x05items\x12\ahasMore\x18\xf4\x03\x82\xd3\xe4\x93\x02\b\x12\x06/forms\x90\x02\x01\x12b\n" +
+	"\x06blocks\x18\x02 \x03(\v2\x10.tallyd.v1.BlockB\x03\xe0A\x02R\x06blocks\x12%\n" +
+	"\aconfirm\x18\x03 \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirm\"\x17\n" +
+	"\x15ReplaceBlocksResponse2\x95\v\n" +
+	"\vFormService\x12v\n" +
+	"\tListForms\x12\x1b.tallyd.v1.ListFormsRequest\x1a\x1c.tallyd.v1.ListFormsResponse\".\xea\xe0\x18\x13\n" +
+	"\x05items\x12\ahasMore\x18\xf4\x03\xfa\xe0\x18\x028\x01\x82\xd3\xe4\x93\x02\b\x12\x06/forms\x90\x02\x01\x12\x8e\x01\n" +
 	"\n" +
-	"CreateForm\x12\x1c.tallyd.v1.CreateFormRequest\x1a\x1d.tallyd.v1.CreateFormResponse\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*b\x04form\"\x06/forms\x12c\n" +
-	"\aGetForm\x12\x19.tallyd.v1.GetFormRequest\x1a\x1a.tallyd.v1.GetFormResponse\"!\x82\xd3\xe4\x93\x02\x18b\x04form\x12\x10/forms/{form_id}\x90\x02\x01\x12\xf7\x01\n" +
+	"CreateForm\x12\x1c.tallyd.v1.CreateFormRequest\x1a\x1d.tallyd.v1.CreateFormResponse\"C\xfa\xe0\x18(\n" +
+	"\vtemplate_id\x12\fworkspace_id\x1a\tfolder_id0\x02\x82\xd3\xe4\x93\x02\x11:\x01*b\x04form\"\x06/forms\x12p\n" +
+	"\aGetForm\x12\x19.tallyd.v1.GetFormRequest\x1a\x1a.tallyd.v1.GetFormResponse\".\xfa\xe0\x18\t\n" +
+	"\aform_id\x82\xd3\xe4\x93\x02\x18b\x04form\x12\x10/forms/{form_id}\x90\x02\x01\x12\x84\x02\n" +
 	"\n" +
-	"UpdateForm\x12\x1c.tallyd.v1.UpdateFormRequest\x1a\x1d.tallyd.v1.UpdateFormResponse\"\xab\x01\xf2\xe0\x18\x82\x01\x12q1, or 2 with settings or expected_update_time; one more for each setting that Tally refuses to take back, up to 5\x1a\rETAG_MISMATCH\x82\xd3\xe4\x93\x02\x1b:\x01*b\x04form2\x10/forms/{form_id}\x90\x02\x02\x12f\n" +
+	"UpdateForm\x12\x1c.tallyd.v1.UpdateFormRequest\x1a\x1d.tallyd.v1.UpdateFormResponse\"\xb8\x01\xf2\xe0\x18\x82\x01\x12q1, or 2 with settings or expected_update_time; one more for each setting that Tally refuses to take back, up to 5\x1a\rETAG_MISMATCH\xfa\xe0\x18\t\n" +
+	"\aform_id\x82\xd3\xe4\x93\x02\x1b:\x01*b\x04form2\x10/forms/{form_id}\x90\x02\x02\x12|\n" +
 	"\n" +
-	"DeleteForm\x12\x1c.tallyd.v1.DeleteFormRequest\x1a\x1d.tallyd.v1.DeleteFormResponse\"\x1b\x82\xd3\xe4\x93\x02\x12*\x10/forms/{form_id}\x90\x02\x02\x12\x88\x01\n" +
-	"\rListQuestions\x12\x1f.tallyd.v1.ListQuestionsRequest\x1a .tallyd.v1.ListQuestionsResponse\"4\xea\xe0\x18\v\n" +
-	"\tquestions\x82\xd3\xe4\x93\x02\x1c\x12\x1a/forms/{form_id}/questions\x90\x02\x01\x12\xa0\x01\n" +
-	"\x0eUpdateQuestion\x12 .tallyd.v1.UpdateQuestionRequest\x1a!.tallyd.v1.UpdateQuestionResponse\"I\xf2\xe0\x18\x05\n" +
-	"\x03Pro\x82\xd3\xe4\x93\x027:\x01*b\bquestion2(/forms/{form_id}/questions/{question_id}\x90\x02\x02\x12\x82\x01\n" +
+	"DeleteForm\x12\x1c.tallyd.v1.DeleteFormRequest\x1a\x1d.tallyd.v1.DeleteFormResponse\"1\xfa\xe0\x18\x12\n" +
+	"\aform_idZ\aform_id\x82\xd3\xe4\x93\x02\x12*\x10/forms/{form_id}\x90\x02\x02\x12\x95\x01\n" +
+	"\rListQuestions\x12\x1f.tallyd.v1.ListQuestionsRequest\x1a .tallyd.v1.ListQuestionsResponse\"A\xea\xe0\x18\v\n" +
+	"\tquestions\xfa\xe0\x18\t\n" +
+	"\aform_id\x82\xd3\xe4\x93\x02\x1c\x12\x1a/forms/{form_id}/questions\x90\x02\x01\x12\xbc\x01\n" +
+	"\x0eUpdateQuestion\x12 .tallyd.v1.UpdateQuestionRequest\x1a!.tallyd.v1.UpdateQuestionResponse\"e\xf2\xe0\x18\x05\n" +
+	"\x03Pro\xfa\xe0\x18\x18\n" +
+	"\aform_idB\vquestion_idH\x06\x82\xd3\xe4\x93\x027:\x01*b\bquestion2(/forms/{form_id}/questions/{question_id}\x90\x02\x02\x12\x91\x01\n" +
 	"\n" +
-	"ListBlocks\x12\x1c.tallyd.v1.ListBlocksRequest\x1a\x1d.tallyd.v1.ListBlocksResponse\"7\xea\xe0\x18\b\n" +
+	"ListBlocks\x12\x1c.tallyd.v1.ListBlocksRequest\x1a\x1d.tallyd.v1.ListBlocksResponse\"F\xea\xe0\x18\b\n" +
 	"\x06blocks\xf2\xe0\x18\x05\n" +
-	"\x03Pro\x82\xd3\xe4\x93\x02\x19\x12\x17/forms/{form_id}/blocks\x90\x02\x01\x12\x82\x01\n" +
-	"\rReplaceBlocks\x12\x1f.tallyd.v1.ReplaceBlocksRequest\x1a .tallyd.v1.ReplaceBlocksResponse\".\xf2\xe0\x18\x05\n" +
-	"\x03Pro\x82\xd3\xe4\x93\x02\x1c:\x01*2\x17/forms/{form_id}/blocks\x90\x02\x02BM\n" +
+	"\x03Pro\xfa\xe0\x18\v\n" +
+	"\aform_idP\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/forms/{form_id}/blocks\x90\x02\x01\x12\x9a\x01\n" +
+	"\rReplaceBlocks\x12\x1f.tallyd.v1.ReplaceBlocksRequest\x1a .tallyd.v1.ReplaceBlocksResponse\"F\xf2\xe0\x18\x05\n" +
+	"\x03Pro\xfa\xe0\x18\x14\n" +
+	"\aform_idP\x01Z\aform_id\x82\xd3\xe4\x93\x02\x1c:\x01*2\x17/forms/{form_id}/blocks\x90\x02\x02BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 
 var (

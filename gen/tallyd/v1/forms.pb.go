@@ -963,29 +963,29 @@ var File_tallyd_v1_forms_proto protoreflect.FileDescriptor
 
 const file_tallyd_v1_forms_proto_rawDesc = "" +
 	"\n" +
-	"\x15tallyd/v1/forms.proto\x12\ttallyd.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftallyd/options/v1/options.proto\"\x91\x06\n" +
-	"\x04Form\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
+	"\x15tallyd/v1/forms.proto\x12\ttallyd.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftallyd/options/v1/options.proto\"\xb5\x06\n" +
+	"\x04Form\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xb0\xe1\x18\x01R\x02id\x12\x17\n" +
 	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x126\n" +
-	"\x18is_name_modified_by_user\x18\x03 \x01(\bR\x14isNameModifiedByUser\x12!\n" +
-	"\fworkspace_id\x18\x04 \x01(\tR\vworkspaceId\x12 \n" +
-	"\tfolder_id\x18\x05 \x01(\tH\x01R\bfolderId\x88\x01\x01\x12'\n" +
-	"\x0forganization_id\x18\x06 \x01(\tR\x0eorganizationId\x12-\n" +
+	"\x18is_name_modified_by_user\x18\x03 \x01(\bR\x14isNameModifiedByUser\x12'\n" +
+	"\fworkspace_id\x18\x04 \x01(\tB\x04\xb8\xe1\x18\x02R\vworkspaceId\x12&\n" +
+	"\tfolder_id\x18\x05 \x01(\tB\x04\xb8\xe1\x18\x03H\x01R\bfolderId\x88\x01\x01\x12-\n" +
+	"\x0forganization_id\x18\x06 \x01(\tB\x04\xb8\xe1\x18\x04R\x0eorganizationId\x12-\n" +
 	"\x06status\x18\a \x01(\x0e2\x15.tallyd.v1.FormStatusR\x06status\x12\x1d\n" +
 	"\n" +
 	"status_raw\x18\b \x01(\tR\tstatusRaw\x12(\n" +
 	"\x10has_draft_blocks\x18\t \x01(\bR\x0ehasDraftBlocks\x12B\n" +
 	"\x10submission_count\x18\n" +
 	" \x01(\x03B\x17\xea\xe0\x18\x13numberOfSubmissionsR\x0fsubmissionCount\x12\x1b\n" +
-	"\tis_closed\x18\v \x01(\bR\bisClosed\x12\x19\n" +
-	"\x05index\x18\f \x01(\x05H\x02R\x05index\x88\x01\x01\x12.\n" +
+	"\tis_closed\x18\v \x01(\bR\bisClosed\x12\x1f\n" +
+	"\x05index\x18\f \x01(\x05B\x04\xb8\xe1\x18\tH\x02R\x05index\x88\x01\x01\x12.\n" +
 	"\bpayments\x18\r \x03(\v2\x12.tallyd.v1.PaymentR\bpayments\x12J\n" +
 	"\vcreate_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampB\r\xea\xe0\x18\tcreatedAtR\n" +
 	"createTime\x12J\n" +
 	"\vupdate_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampB\r\xea\xe0\x18\tupdatedAtR\n" +
 	"updateTime\x123\n" +
-	"\bsettings\x18\x10 \x01(\v2\x17.tallyd.v1.FormSettingsR\bsettings\x12(\n" +
-	"\x06blocks\x18\x11 \x03(\v2\x10.tallyd.v1.BlockR\x06blocksB\a\n" +
+	"\bsettings\x18\x10 \x01(\v2\x17.tallyd.v1.FormSettingsR\bsettings\x12.\n" +
+	"\x06blocks\x18\x11 \x03(\v2\x10.tallyd.v1.BlockB\x04\xd0\xe1\x18\x01R\x06blocksB\a\n" +
 	"\x05_nameB\f\n" +
 	"\n" +
 	"_folder_idB\b\n" +
@@ -1001,7 +1001,7 @@ const file_tallyd_v1_forms_proto_rawDesc = "" +
 	"\n" +
 	"group_type\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\tgroupType\x121\n" +
 	"\apayload\x18\x05 \x01(\v2\x17.google.protobuf.StructR\apayload\x123\n" +
-	"\x05other\x18\x06 \x01(\v2\x17.google.protobuf.StructB\x04\x80\xe1\x18\x01R\x05other\"\x84\x13\n" +
+	"\x05other\x18\x06 \x01(\v2\x17.google.protobuf.StructB\x04\x80\xe1\x18\x01R\x05other\"\x90\x13\n" +
 	"\fFormSettings\x12%\n" +
 	"\blanguage\x18\x01 \x01(\tB\x04\x88\xe1\x18\x01H\x00R\blanguage\x88\x01\x01\x12 \n" +
 	"\tis_closed\x18\x02 \x01(\bH\x01R\bisClosed\x88\x01\x01\x129\n" +
@@ -1033,8 +1033,8 @@ const file_tallyd_v1_forms_proto_rawDesc = "" +
 	"\x17has_partial_submissions\x18\x18 \x01(\bH\vR\x15hasPartialSubmissions\x88\x01\x01\x12)\n" +
 	"\x0epage_auto_jump\x18\x19 \x01(\bH\fR\fpageAutoJump\x88\x01\x01\x12)\n" +
 	"\x0esave_for_later\x18\x1a \x01(\bH\rR\fsaveForLater\x88\x01\x01\x124\n" +
-	"\x06styles\x18\x1b \x01(\v2\x16.google.protobuf.ValueB\x04\x88\xe1\x18\x01R\x06styles\x12(\n" +
-	"\bpassword\x18\x1c \x01(\tB\a\x88\xe1\x18\x01\x80\x01\x01H\x0eR\bpassword\x88\x01\x01\x12X\n" +
+	"\x06styles\x18\x1b \x01(\v2\x16.google.protobuf.ValueB\x04\x88\xe1\x18\x01R\x06styles\x124\n" +
+	"\bpassword\x18\x1c \x01(\tB\x13\x88\xe1\x18\x01\xc2\xe1\x18\bpassword\x80\x01\x01H\x0eR\bpassword\x88\x01\x01\x12X\n" +
 	"#submissions_data_retention_duration\x18\x1d \x01(\x05B\x04\x88\xe1\x18\x01H\x0fR submissionsDataRetentionDuration\x88\x01\x01\x12P\n" +
 	"\x1fsubmissions_data_retention_unit\x18\x1e \x01(\tB\x04\x88\xe1\x18\x01H\x10R\x1csubmissionsDataRetentionUnit\x88\x01\x01\x123\n" +
 	"\x05other\x18\x1f \x01(\v2\x17.google.protobuf.StructB\x04\x80\xe1\x18\x01R\x05otherB\v\n" +
@@ -1055,13 +1055,13 @@ const file_tallyd_v1_forms_proto_rawDesc = "" +
 	"\x0f_save_for_laterB\v\n" +
 	"\t_passwordB&\n" +
 	"$_submissions_data_retention_durationB\"\n" +
-	" _submissions_data_retention_unit\"\xd7\x03\n" +
-	"\bQuestion\x12\x18\n" +
-	"\x02id\x18\x01 \x01(\tB\b\xf2\xe0\x18\x04uuidR\x02id\x12\x12\n" +
+	" _submissions_data_retention_unit\"\xe1\x03\n" +
+	"\bQuestion\x12\x1c\n" +
+	"\x02id\x18\x01 \x01(\tB\f\xf2\xe0\x18\x04uuid\xb0\xe1\x18\x06R\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x19\n" +
 	"\x05title\x18\x03 \x01(\tH\x00R\x05title\x88\x01\x01\x128\n" +
-	"\x19is_title_modified_by_user\x18\x04 \x01(\bR\x15isTitleModifiedByUser\x12\x17\n" +
-	"\aform_id\x18\x05 \x01(\tR\x06formId\x12\x1d\n" +
+	"\x19is_title_modified_by_user\x18\x04 \x01(\bR\x15isTitleModifiedByUser\x12\x1d\n" +
+	"\aform_id\x18\x05 \x01(\tB\x04\xb0\xe1\x18\x01R\x06formId\x12\x1d\n" +
 	"\n" +
 	"is_deleted\x18\x06 \x01(\bR\tisDeleted\x12<\n" +
 	"\x0eresponse_count\x18\a \x01(\x03B\x15\xea\xe0\x18\x11numberOfResponsesR\rresponseCount\x12J\n" +

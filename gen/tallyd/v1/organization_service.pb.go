@@ -150,7 +150,9 @@ type RemoveOrganizationUserRequest struct {
 	// Organization to remove the user from.
 	OrganizationId string `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
 	// User to remove.
-	UserId        string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The same id as in `user_id`, once more. Only the policy of a tallyd may demand it, of callers that must not destroy by mistake.
+	Confirm       string `protobuf:"bytes,3,opt,name=confirm,proto3" json:"confirm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -195,6 +197,13 @@ func (x *RemoveOrganizationUserRequest) GetOrganizationId() string {
 func (x *RemoveOrganizationUserRequest) GetUserId() string {
 	if x != nil {
 		return x.UserId
+	}
+	return ""
+}
+
+func (x *RemoveOrganizationUserRequest) GetConfirm() string {
+	if x != nil {
+		return x.Confirm
 	}
 	return ""
 }
@@ -463,7 +472,9 @@ type CancelInviteRequest struct {
 	// Organization that invited.
 	OrganizationId string `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
 	// Invite to take back.
-	InviteId      string `protobuf:"bytes,2,opt,name=invite_id,json=inviteId,proto3" json:"invite_id,omitempty"`
+	InviteId string `protobuf:"bytes,2,opt,name=invite_id,json=inviteId,proto3" json:"invite_id,omitempty"`
+	// The same id as in `invite_id`, once more. Only the policy of a tallyd may demand it, of callers that must not destroy by mistake.
+	Confirm       string `protobuf:"bytes,3,opt,name=confirm,proto3" json:"confirm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -508,6 +519,13 @@ func (x *CancelInviteRequest) GetOrganizationId() string {
 func (x *CancelInviteRequest) GetInviteId() string {
 	if x != nil {
 		return x.InviteId
+	}
+	return ""
+}
+
+func (x *CancelInviteRequest) GetConfirm() string {
+	if x != nil {
+		return x.Confirm
 	}
 	return ""
 }
@@ -561,10 +579,11 @@ const file_tallyd_v1_organization_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\f\xbaH\x05r\x03\x18\x80 \xa0\xe1\x18\x01R\tpageToken\"t\n" +
 	"\x1dListOrganizationUsersResponse\x12%\n" +
 	"\x05users\x18\x01 \x03(\v2\x0f.tallyd.v1.UserR\x05users\x12,\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xa0\xe1\x18\x01R\rnextPageToken\"}\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xa0\xe1\x18\x01R\rnextPageToken\"\xa4\x01\n" +
 	"\x1dRemoveOrganizationUserRequest\x125\n" +
 	"\x0forganization_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x0eorganizationId\x12%\n" +
-	"\auser_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06userId\" \n" +
+	"\auser_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06userId\x12%\n" +
+	"\aconfirm\x18\x03 \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirm\" \n" +
 	"\x1eRemoveOrganizationUserResponse\"\xa2\x01\n" +
 	"\x12ListInvitesRequest\x125\n" +
 	"\x0forganization_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x0eorganizationId\x12(\n" +
@@ -578,17 +597,18 @@ const file_tallyd_v1_organization_service_proto_rawDesc = "" +
 	"\x0forganization_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x0eorganizationId\x12:\n" +
 	"\rworkspace_ids\x18\x02 \x03(\tB\x15\xe0A\x02\xbaH\x0f\x92\x01\f\b\x01\x10d\"\x06r\x04\xe8\xe0\x18\x01R\fworkspaceIds\x123\n" +
 	"\x06emails\x18\x03 \x03(\tB\x1b\xe0A\x02\xbaH\x0f\x92\x01\f\b\x01\x10d\x18\x01\"\x04r\x02`\x01\x9a\xe1\x18\x02, R\x06emails\"\x17\n" +
-	"\x15CreateInvitesResponse\"w\n" +
+	"\x15CreateInvitesResponse\"\x9e\x01\n" +
 	"\x13CancelInviteRequest\x125\n" +
 	"\x0forganization_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x0eorganizationId\x12)\n" +
-	"\tinvite_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\binviteId\"\x16\n" +
-	"\x14CancelInviteResponse2\x9b\x06\n" +
-	"\x13OrganizationService\x12\xa8\x01\n" +
-	"\x15ListOrganizationUsers\x12'.tallyd.v1.ListOrganizationUsersRequest\x1a(.tallyd.v1.ListOrganizationUsersResponse\"<\xea\xe0\x18\x00\x82\xd3\xe4\x93\x02/b\x05users\x12&/organizations/{organization_id}/users\x90\x02\x01\x12\xaa\x01\n" +
-	"\x16RemoveOrganizationUser\x12(.tallyd.v1.RemoveOrganizationUserRequest\x1a).tallyd.v1.RemoveOrganizationUserResponse\";\x82\xd3\xe4\x93\x022*0/organizations/{organization_id}/users/{user_id}\x90\x02\x02\x12\x8e\x01\n" +
-	"\vListInvites\x12\x1d.tallyd.v1.ListInvitesRequest\x1a\x1e.tallyd.v1.ListInvitesResponse\"@\xea\xe0\x18\x00\x82\xd3\xe4\x93\x023b\ainvites\x12(/organizations/{organization_id}/invites\x90\x02\x01\x12\x87\x01\n" +
-	"\rCreateInvites\x12\x1f.tallyd.v1.CreateInvitesRequest\x1a .tallyd.v1.CreateInvitesResponse\"3\x82\xd3\xe4\x93\x02-:\x01*\"(/organizations/{organization_id}/invites\x12\x90\x01\n" +
-	"\fCancelInvite\x12\x1e.tallyd.v1.CancelInviteRequest\x1a\x1f.tallyd.v1.CancelInviteResponse\"?\x82\xd3\xe4\x93\x026*4/organizations/{organization_id}/invites/{invite_id}\x90\x02\x02BM\n" +
+	"\tinvite_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\binviteId\x12%\n" +
+	"\aconfirm\x18\x03 \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirm\"\x16\n" +
+	"\x14CancelInviteResponse2\xa7\a\n" +
+	"\x13OrganizationService\x12\xbd\x01\n" +
+	"\x15ListOrganizationUsers\x12'.tallyd.v1.ListOrganizationUsersRequest\x1a(.tallyd.v1.ListOrganizationUsersResponse\"Q\xea\xe0\x18\x00\xfa\xe0\x18\x11*\x0forganization_id\x82\xd3\xe4\x93\x02/b\x05users\x12&/organizations/{organization_id}/users\x90\x02\x01\x12\xc8\x01\n" +
+	"\x16RemoveOrganizationUser\x12(.tallyd.v1.RemoveOrganizationUserRequest\x1a).tallyd.v1.RemoveOrganizationUserResponse\"Y\xfa\xe0\x18\x1a*\x0forganization_idZ\auser_id\x82\xd3\xe4\x93\x022*0/organizations/{organization_id}/users/{user_id}\x90\x02\x02\x12\xa3\x01\n" +
+	"\vListInvites\x12\x1d.tallyd.v1.ListInvitesRequest\x1a\x1e.tallyd.v1.ListInvitesResponse\"U\xea\xe0\x18\x00\xfa\xe0\x18\x11*\x0forganization_id\x82\xd3\xe4\x93\x023b\ainvites\x12(/organizations/{organization_id}/invites\x90\x02\x01\x12\xab\x01\n" +
+	"\rCreateInvites\x12\x1f.tallyd.v1.CreateInvitesRequest\x1a .tallyd.v1.CreateInvitesResponse\"W\xfa\xe0\x18 \x12\rworkspace_ids*\x0forganization_id\x82\xd3\xe4\x93\x02-:\x01*\"(/organizations/{organization_id}/invites\x12\xb0\x01\n" +
+	"\fCancelInvite\x12\x1e.tallyd.v1.CancelInviteRequest\x1a\x1f.tallyd.v1.CancelInviteResponse\"_\xfa\xe0\x18\x1c*\x0forganization_idZ\tinvite_id\x82\xd3\xe4\x93\x026*4/organizations/{organization_id}/invites/{invite_id}\x90\x02\x02BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 
 var (

@@ -127,13 +127,13 @@ var File_tallyd_v1_organizations_proto protoreflect.FileDescriptor
 
 const file_tallyd_v1_organizations_proto_rawDesc = "" +
 	"\n" +
-	"\x1dtallyd/v1/organizations.proto\x12\ttallyd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftallyd/options/v1/options.proto\"\xdd\x02\n" +
-	"\x06Invite\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
-	"\x0forganization_id\x18\x02 \x01(\tR\x0eorganizationId\x12\x14\n" +
-	"\x05email\x18\x03 \x01(\tR\x05email\x12#\n" +
-	"\rworkspace_ids\x18\x04 \x03(\tR\fworkspaceIds\x120\n" +
-	"\x12created_by_user_id\x18\x05 \x01(\tH\x00R\x0fcreatedByUserId\x88\x01\x01\x12J\n" +
+	"\x1dtallyd/v1/organizations.proto\x12\ttallyd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftallyd/options/v1/options.proto\"\xf5\x02\n" +
+	"\x06Invite\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xb0\xe1\x18\x05R\x02id\x12-\n" +
+	"\x0forganization_id\x18\x02 \x01(\tB\x04\xb8\xe1\x18\x04R\x0eorganizationId\x12\x14\n" +
+	"\x05email\x18\x03 \x01(\tR\x05email\x12)\n" +
+	"\rworkspace_ids\x18\x04 \x03(\tB\x04\xb8\xe1\x18\x02R\fworkspaceIds\x126\n" +
+	"\x12created_by_user_id\x18\x05 \x01(\tB\x04\xb8\xe1\x18\x05H\x00R\x0fcreatedByUserId\x88\x01\x01\x12J\n" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\r\xea\xe0\x18\tcreatedAtR\n" +
 	"createTime\x12J\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\r\xea\xe0\x18\tupdatedAtR\n" +

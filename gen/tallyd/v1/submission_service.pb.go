@@ -333,7 +333,9 @@ type DeleteSubmissionRequest struct {
 	// Form that was answered.
 	FormId string `protobuf:"bytes,1,opt,name=form_id,json=formId,proto3" json:"form_id,omitempty"`
 	// Submission to delete for good.
-	SubmissionId  string `protobuf:"bytes,2,opt,name=submission_id,json=submissionId,proto3" json:"submission_id,omitempty"`
+	SubmissionId string `protobuf:"bytes,2,opt,name=submission_id,json=submissionId,proto3" json:"submission_id,omitempty"`
+	// The same id as in `submission_id`, once more. Only the policy of a tallyd may demand it, of callers that must not destroy by mistake.
+	Confirm       string `protobuf:"bytes,3,opt,name=confirm,proto3" json:"confirm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -378,6 +380,13 @@ func (x *DeleteSubmissionRequest) GetFormId() string {
 func (x *DeleteSubmissionRequest) GetSubmissionId() string {
 	if x != nil {
 		return x.SubmissionId
+	}
+	return ""
+}
+
+func (x *DeleteSubmissionRequest) GetConfirm() string {
+	if x != nil {
+		return x.Confirm
 	}
 	return ""
 }
@@ -448,16 +457,20 @@ const file_tallyd_v1_submission_service_proto_rawDesc = "" +
 	"\n" +
 	"submission\x18\x01 \x01(\v2\x15.tallyd.v1.SubmissionR\n" +
 	"submission\x121\n" +
-	"\tquestions\x18\x02 \x03(\v2\x13.tallyd.v1.QuestionR\tquestions\"s\n" +
+	"\tquestions\x18\x02 \x03(\v2\x13.tallyd.v1.QuestionR\tquestions\"\x9a\x01\n" +
 	"\x17DeleteSubmissionRequest\x12%\n" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x121\n" +
-	"\rsubmission_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\fsubmissionId\"\x1a\n" +
-	"\x18DeleteSubmissionResponse2\xf0\x03\n" +
-	"\x11SubmissionService\x12\xb5\x01\n" +
-	"\x0fListSubmissions\x12!.tallyd.v1.ListSubmissionsRequest\x1a\".tallyd.v1.ListSubmissionsResponse\"[\xea\xe0\x180\n" +
-	"\vsubmissions\x12\ahasMore\x18\xf4\x03\"\vsubmit_time*\bend_time\x82\xd3\xe4\x93\x02\x1e\x12\x1c/forms/{form_id}/submissions\x90\x02\x01\x12\x8b\x01\n" +
-	"\rGetSubmission\x12\x1f.tallyd.v1.GetSubmissionRequest\x1a .tallyd.v1.GetSubmissionResponse\"7\x82\xd3\xe4\x93\x02.\x12,/forms/{form_id}/submissions/{submission_id}\x90\x02\x01\x12\x94\x01\n" +
-	"\x10DeleteSubmission\x12\".tallyd.v1.DeleteSubmissionRequest\x1a#.tallyd.v1.DeleteSubmissionResponse\"7\x82\xd3\xe4\x93\x02.*,/forms/{form_id}/submissions/{submission_id}\x90\x02\x02BM\n" +
+	"\rsubmission_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\fsubmissionId\x12%\n" +
+	"\aconfirm\x18\x03 \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirm\"\x1a\n" +
+	"\x18DeleteSubmissionResponse2\xb7\x04\n" +
+	"\x11SubmissionService\x12\xc2\x01\n" +
+	"\x0fListSubmissions\x12!.tallyd.v1.ListSubmissionsRequest\x1a\".tallyd.v1.ListSubmissionsResponse\"h\xea\xe0\x180\n" +
+	"\vsubmissions\x12\ahasMore\x18\xf4\x03\"\vsubmit_time*\bend_time\xfa\xe0\x18\t\n" +
+	"\aform_id\x82\xd3\xe4\x93\x02\x1e\x12\x1c/forms/{form_id}/submissions\x90\x02\x01\x12\x98\x01\n" +
+	"\rGetSubmission\x12\x1f.tallyd.v1.GetSubmissionRequest\x1a .tallyd.v1.GetSubmissionResponse\"D\xfa\xe0\x18\t\n" +
+	"\aform_id\x82\xd3\xe4\x93\x02.\x12,/forms/{form_id}/submissions/{submission_id}\x90\x02\x01\x12\xc1\x01\n" +
+	"\x10DeleteSubmission\x12\".tallyd.v1.DeleteSubmissionRequest\x1a#.tallyd.v1.DeleteSubmissionResponse\"d\xfa\xe0\x18)\n" +
+	"\aform_idB\rsubmission_idH\bZ\rsubmission_id\x82\xd3\xe4\x93\x02.*,/forms/{form_id}/submissions/{submission_id}\x90\x02\x02BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 
 var (

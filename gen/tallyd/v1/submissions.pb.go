@@ -159,9 +159,11 @@ type Submission struct {
 	// Answers; a question that was not answered has none.
 	Responses []*QuestionResponse `protobuf:"bytes,11,rep,name=responses,proto3" json:"responses,omitempty"`
 	// True when text of the submission was no valid UTF-8 and was repaired with U+FFFD.
-	Lossy         bool `protobuf:"varint,12,opt,name=lossy,proto3" json:"lossy,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Lossy bool `protobuf:"varint,12,opt,name=lossy,proto3" json:"lossy,omitempty"`
+	// Number of answers that the policy of this tallyd hides from the caller; they are left out of `responses`.
+	HiddenResponseCount int32 `protobuf:"varint,13,opt,name=hidden_response_count,json=hiddenResponseCount,proto3" json:"hidden_response_count,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Submission) Reset() {
@@ -276,6 +278,13 @@ func (x *Submission) GetLossy() bool {
 		return x.Lossy
 	}
 	return false
+}
+
+func (x *Submission) GetHiddenResponseCount() int32 {
+	if x != nil {
+		return x.HiddenResponseCount
+	}
+	return 0
 }
 
 // QuestionResponse is the answer to one question. The kind of `answer` follows from the question; it is absent when Tally sent
@@ -1492,11 +1501,11 @@ var File_tallyd_v1_submissions_proto protoreflect.FileDescriptor
 
 const file_tallyd_v1_submissions_proto_rawDesc = "" +
 	"\n" +
-	"\x1btallyd/v1/submissions.proto\x12\ttallyd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftallyd/options/v1/options.proto\"\xa6\x04\n" +
+	"\x1btallyd/v1/submissions.proto\x12\ttallyd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftallyd/options/v1/options.proto\"\x8e\x05\n" +
 	"\n" +
 	"Submission\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
-	"\aform_id\x18\x02 \x01(\tR\x06formId\x12#\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\aform_id\x18\x02 \x01(\tB\x04\xb0\xe1\x18\x01R\x06formId\x12#\n" +
 	"\rrespondent_id\x18\x03 \x01(\tR\frespondentId\x12!\n" +
 	"\fis_completed\x18\x04 \x01(\bR\visCompleted\x12L\n" +
 	"\vsubmit_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x0f\xea\xe0\x18\vsubmittedAtR\n" +
@@ -1505,29 +1514,32 @@ const file_tallyd_v1_submissions_proto_rawDesc = "" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\r\xea\xe0\x18\tcreatedAtR\n" +
 	"createTime\x12J\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\r\xea\xe0\x18\tupdatedAtR\n" +
-	"updateTime\x12$\n" +
-	"\vpreview_url\x18\t \x01(\tB\x03\x80\x01\x01R\n" +
-	"previewUrl\x12\x1c\n" +
+	"updateTime\x126\n" +
+	"\vpreview_url\x18\t \x01(\tB\x15\xc2\xe1\x18\n" +
+	"file_links\xd0\xe1\x18\x01\x80\x01\x01R\n" +
+	"previewUrl\x12.\n" +
 	"\apdf_url\x18\n" +
-	" \x01(\tB\x03\x80\x01\x01R\x06pdfUrl\x129\n" +
+	" \x01(\tB\x15\xc2\xe1\x18\n" +
+	"file_links\xd0\xe1\x18\x01\x80\x01\x01R\x06pdfUrl\x129\n" +
 	"\tresponses\x18\v \x03(\v2\x1b.tallyd.v1.QuestionResponseR\tresponses\x12\x1a\n" +
-	"\x05lossy\x18\f \x01(\bB\x04\xa8\xe1\x18\x01R\x05lossy\"\xe5\t\n" +
+	"\x05lossy\x18\f \x01(\bB\x04\xa8\xe1\x18\x01R\x05lossy\x12<\n" +
+	"\x15hidden_response_count\x18\r \x01(\x05B\b\xa0\xe1\x18\x01\xd8\xe1\x18\x01R\x13hiddenResponseCount\"\xfb\t\n" +
 	"\x10QuestionResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
-	"\vquestion_id\x18\x02 \x01(\tR\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
+	"\vquestion_id\x18\x02 \x01(\tB\x04\xb0\xe1\x18\x06R\n" +
 	"questionId\x12)\n" +
-	"\rquestion_type\x18\x03 \x01(\tB\x04\xa0\xe1\x18\x01R\fquestionType\x12\x17\n" +
-	"\aform_id\x18\x04 \x01(\tR\x06formId\x12#\n" +
+	"\rquestion_type\x18\x03 \x01(\tB\x04\xa0\xe1\x18\x01R\fquestionType\x12\x1d\n" +
+	"\aform_id\x18\x04 \x01(\tB\x04\xb0\xe1\x18\x01R\x06formId\x12#\n" +
 	"\rsubmission_id\x18\x05 \x01(\tR\fsubmissionId\x12#\n" +
 	"\rrespondent_id\x18\x06 \x01(\tR\frespondentId\x12!\n" +
 	"\fsession_uuid\x18\a \x01(\tR\vsessionUuid\x12J\n" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\r\xea\xe0\x18\tcreatedAtR\n" +
 	"createTime\x12J\n" +
 	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\r\xea\xe0\x18\tupdatedAtR\n" +
-	"updateTime\x12.\n" +
+	"updateTime\x124\n" +
 	"\x10formatted_answer\x18\n" +
-	" \x01(\tH\x01R\x0fformattedAnswer\x88\x01\x01\x12;\n" +
-	"\vanswer_json\x18\v \x01(\tB\x1a\xea\xe0\x18\x06answer\xf2\xe0\x18\x05value\xf8\xe0\x18\x01\x80\x01\x01R\n" +
+	" \x01(\tB\x04\xc8\xe1\x18\x01H\x01R\x0fformattedAnswer\x88\x01\x01\x12?\n" +
+	"\vanswer_json\x18\v \x01(\tB\x1e\xea\xe0\x18\x06answer\xf2\xe0\x18\x05value\xf8\xe0\x18\x01\xc8\xe1\x18\x01\x80\x01\x01R\n" +
 	"answerJson\x12\x1a\n" +
 	"\x04text\x18\x14 \x01(\tB\x04\xa0\xe1\x18\x01H\x00R\x04text\x12\x1e\n" +
 	"\x06number\x18\x15 \x01(\x01B\x04\xa0\xe1\x18\x01H\x00R\x06number\x12 \n" +
@@ -1568,20 +1580,22 @@ const file_tallyd_v1_submissions_proto_rawDesc = "" +
 	"\x03row\x18\x02 \x01(\tR\x03row\x12+\n" +
 	"\acolumns\x18\x03 \x03(\v2\x11.tallyd.v1.ChoiceR\acolumns\".\n" +
 	"\x05Files\x12%\n" +
-	"\x05files\x18\x01 \x03(\v2\x0f.tallyd.v1.FileR\x05files\"}\n" +
+	"\x05files\x18\x01 \x03(\v2\x0f.tallyd.v1.FileR\x05files\"\x8b\x01\n" +
 	"\x04File\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\x12\x15\n" +
-	"\x03url\x18\x03 \x01(\tB\x03\x80\x01\x01R\x03url\x12\x1b\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
+	"\x03url\x18\x03 \x01(\tB\x11\xc2\xe1\x18\n" +
+	"file_links\x80\x01\x01R\x03url\x12\x1b\n" +
 	"\tmime_type\x18\x04 \x01(\tR\bmimeType\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\"\x96\x01\n" +
+	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\"\xa4\x01\n" +
 	"\rPaymentAnswer\x12\x1b\n" +
 	"\x06amount\x18\x01 \x01(\x01H\x00R\x06amount\x88\x01\x01\x12\x1a\n" +
 	"\bcurrency\x18\x02 \x01(\tR\bcurrency\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
-	"\x05email\x18\x04 \x01(\tR\x05email\x12\x17\n" +
-	"\x04link\x18\x05 \x01(\tB\x03\x80\x01\x01R\x04linkB\t\n" +
+	"\x05email\x18\x04 \x01(\tR\x05email\x12%\n" +
+	"\x04link\x18\x05 \x01(\tB\x11\xc2\xe1\x18\n" +
+	"file_links\x80\x01\x01R\x04linkB\t\n" +
 	"\a_amount\"\x86\x01\n" +
 	"\fHiddenFields\x12;\n" +
 	"\x06values\x18\x01 \x03(\v2#.tallyd.v1.HiddenFields.ValuesEntryR\x06values\x1a9\n" +

@@ -7,6 +7,7 @@
 package tallydv1
 
 import (
+	_ "github.com/tallyd/tallyd/gen/tallyd/options/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -109,12 +110,12 @@ var File_tallyd_v1_user_service_proto protoreflect.FileDescriptor
 
 const file_tallyd_v1_user_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1ctallyd/v1/user_service.proto\x12\ttallyd.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x15tallyd/v1/users.proto\"\x17\n" +
+	"\x1ctallyd/v1/user_service.proto\x12\ttallyd.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1ftallyd/options/v1/options.proto\x1a\x15tallyd/v1/users.proto\"\x17\n" +
 	"\x15GetCurrentUserRequest\"=\n" +
 	"\x16GetCurrentUserResponse\x12#\n" +
-	"\x04user\x18\x01 \x01(\v2\x0f.tallyd.v1.UserR\x04user2\x80\x01\n" +
-	"\vUserService\x12q\n" +
-	"\x0eGetCurrentUser\x12 .tallyd.v1.GetCurrentUserRequest\x1a!.tallyd.v1.GetCurrentUserResponse\"\x1a\x82\xd3\xe4\x93\x02\x11b\x04user\x12\t/users/me\x90\x02\x01BM\n" +
+	"\x04user\x18\x01 \x01(\v2\x0f.tallyd.v1.UserR\x04user2\x86\x01\n" +
+	"\vUserService\x12w\n" +
+	"\x0eGetCurrentUser\x12 .tallyd.v1.GetCurrentUserRequest\x1a!.tallyd.v1.GetCurrentUserResponse\" \xfa\xe0\x18\x020\x04\x82\xd3\xe4\x93\x02\x11b\x04user\x12\t/users/me\x90\x02\x01BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 
 var (

@@ -247,17 +247,17 @@ var File_tallyd_v1_users_proto protoreflect.FileDescriptor
 
 const file_tallyd_v1_users_proto_rawDesc = "" +
 	"\n" +
-	"\x15tallyd/v1/users.proto\x12\ttallyd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftallyd/options/v1/options.proto\"\xf9\x04\n" +
-	"\x04User\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\x15tallyd/v1/users.proto\x12\ttallyd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftallyd/options/v1/options.proto\"\x85\x05\n" +
+	"\x04User\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xb0\xe1\x18\x05R\x02id\x12\x1d\n" +
 	"\n" +
 	"first_name\x18\x02 \x01(\tR\tfirstName\x12\x1b\n" +
 	"\tlast_name\x18\x03 \x01(\tR\blastName\x12\x1b\n" +
 	"\tfull_name\x18\x04 \x01(\tR\bfullName\x12\x14\n" +
 	"\x05email\x18\x05 \x01(\tR\x05email\x12\"\n" +
 	"\n" +
-	"avatar_url\x18\x06 \x01(\tH\x00R\tavatarUrl\x88\x01\x01\x12'\n" +
-	"\x0forganization_id\x18\a \x01(\tR\x0eorganizationId\x12\x1d\n" +
+	"avatar_url\x18\x06 \x01(\tH\x00R\tavatarUrl\x88\x01\x01\x12-\n" +
+	"\x0forganization_id\x18\a \x01(\tB\x04\xb8\xe1\x18\x04R\x0eorganizationId\x12\x1d\n" +
 	"\n" +
 	"is_deleted\x18\b \x01(\bR\tisDeleted\x123\n" +
 	"\x16has_two_factor_enabled\x18\t \x01(\bR\x13hasTwoFactorEnabled\x12J\n" +

@@ -452,7 +452,9 @@ func (x *UpdateWebhookResponse) GetWebhook() *Webhook {
 type DeleteWebhookRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Webhook to delete.
-	WebhookId     string `protobuf:"bytes,1,opt,name=webhook_id,json=webhookId,proto3" json:"webhook_id,omitempty"`
+	WebhookId string `protobuf:"bytes,1,opt,name=webhook_id,json=webhookId,proto3" json:"webhook_id,omitempty"`
+	// The same id as in `webhook_id`, once more. Only the policy of a tallyd may demand it, of callers that must not destroy by mistake.
+	Confirm       string `protobuf:"bytes,2,opt,name=confirm,proto3" json:"confirm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -490,6 +492,13 @@ func (*DeleteWebhookRequest) Descriptor() ([]byte, []int) {
 func (x *DeleteWebhookRequest) GetWebhookId() string {
 	if x != nil {
 		return x.WebhookId
+	}
+	return ""
+}
+
+func (x *DeleteWebhookRequest) GetConfirm() string {
+	if x != nil {
+		return x.Confirm
 	}
 	return ""
 }
@@ -780,7 +789,7 @@ const file_tallyd_v1_webhook_service_proto_rawDesc = "" +
 	"\x0f_signing_secretB\x16\n" +
 	"\x14_external_subscriber\"E\n" +
 	"\x15CreateWebhookResponse\x12,\n" +
-	"\awebhook\x18\x01 \x01(\v2\x12.tallyd.v1.WebhookR\awebhook\"\xd9\x04\n" +
+	"\awebhook\x18\x01 \x01(\v2\x12.tallyd.v1.WebhookR\awebhook\"\xfb\x04\n" +
 	"\x14UpdateWebhookRequest\x12+\n" +
 	"\n" +
 	"webhook_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\twebhookId\x12'\n" +
@@ -790,9 +799,9 @@ const file_tallyd_v1_webhook_service_proto_rawDesc = "" +
 	"\vevent_types\x18\x04 \x03(\x0e2\x1b.tallyd.v1.WebhookEventTypeB\x0f\xbaH\f\x92\x01\t\"\a\x82\x01\x04\x10\x01 \x00R\n" +
 	"eventTypes\x12\"\n" +
 	"\n" +
-	"is_enabled\x18\x05 \x01(\bH\x02R\tisEnabled\x88\x01\x01\x12=\n" +
-	"\x0esigning_secret\x18\x06 \x01(\tB\x11\xbaH\ar\x05\x10\x01\x18\x80\b\x88\xe1\x18\x01\x80\x01\x01H\x03R\rsigningSecret\x88\x01\x01\x12F\n" +
-	"\fhttp_headers\x18\a \x01(\v2\x16.tallyd.v1.HttpHeadersB\v\x88\xe1\x18\x01\x90\xe1\x18\x01\x80\x01\x01R\vhttpHeaders\x12A\n" +
+	"is_enabled\x18\x05 \x01(\bH\x02R\tisEnabled\x88\x01\x01\x12O\n" +
+	"\x0esigning_secret\x18\x06 \x01(\tB#\xbaH\ar\x05\x10\x01\x18\x80\b\x88\xe1\x18\x01\xc2\xe1\x18\x0esigning_secret\x80\x01\x01H\x03R\rsigningSecret\x88\x01\x01\x12V\n" +
+	"\fhttp_headers\x18\a \x01(\v2\x16.tallyd.v1.HttpHeadersB\x1b\x88\xe1\x18\x01\x90\xe1\x18\x01\xc2\xe1\x18\fhttp_headers\x80\x01\x01R\vhttpHeaders\x12A\n" +
 	"\vupdate_mask\x18\b \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xa0\xe1\x18\x01R\n" +
 	"updateMask\x12R\n" +
 	"\x14expected_update_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x04\xa0\xe1\x18\x01R\x12expectedUpdateTimeB\n" +
@@ -802,10 +811,11 @@ const file_tallyd_v1_webhook_service_proto_rawDesc = "" +
 	"\v_is_enabledB\x11\n" +
 	"\x0f_signing_secret\"K\n" +
 	"\x15UpdateWebhookResponse\x122\n" +
-	"\awebhook\x18\x01 \x01(\v2\x12.tallyd.v1.WebhookB\x04\xa0\xe1\x18\x01R\awebhook\"C\n" +
+	"\awebhook\x18\x01 \x01(\v2\x12.tallyd.v1.WebhookB\x04\xa0\xe1\x18\x01R\awebhook\"j\n" +
 	"\x14DeleteWebhookRequest\x12+\n" +
 	"\n" +
-	"webhook_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\twebhookId\"\x17\n" +
+	"webhook_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\twebhookId\x12%\n" +
+	"\aconfirm\x18\x02 \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirm\"\x17\n" +
 	"\x15DeleteWebhookResponse\"\x9e\x01\n" +
 	"\x18ListWebhookEventsRequest\x12+\n" +
 	"\n" +
@@ -822,16 +832,23 @@ const file_tallyd_v1_webhook_service_proto_rawDesc = "" +
 	"\n" +
 	"webhook_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\twebhookId\x12'\n" +
 	"\bevent_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\aeventId\"\x1b\n" +
-	"\x19RetryWebhookEventResponse2\xa0\a\n" +
-	"\x0eWebhookService\x12\x9d\x01\n" +
-	"\fListWebhooks\x12\x1e.tallyd.v1.ListWebhooksRequest\x1a\x1f.tallyd.v1.ListWebhooksResponse\"L\xea\xe0\x18\x15\n" +
-	"\bwebhooks\x12\ahasMore\x18d\xf2\xe0\x18\x1b\x1a\x19TALLY_FEATURE_UNAVAILABLE\x82\xd3\xe4\x93\x02\v\x12\t/webhooks\x90\x02\x01\x12q\n" +
-	"\rCreateWebhook\x12\x1f.tallyd.v1.CreateWebhookRequest\x1a .tallyd.v1.CreateWebhookResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*b\awebhook\"\t/webhooks\x12\xd0\x01\n" +
-	"\rUpdateWebhook\x12\x1f.tallyd.v1.UpdateWebhookRequest\x1a .tallyd.v1.UpdateWebhookResponse\"|\xf2\xe0\x18T\x12(1, and 1 per 100 webhooks of the account\x1a\rETAG_MISMATCH\x1a\x19TALLY_FEATURE_UNAVAILABLE\x82\xd3\xe4\x93\x02\x1b:\x01*2\x16/webhooks/{webhook_id}\x90\x02\x02\x12u\n" +
-	"\rDeleteWebhook\x12\x1f.tallyd.v1.DeleteWebhookRequest\x1a .tallyd.v1.DeleteWebhookResponse\"!\x82\xd3\xe4\x93\x02\x18*\x16/webhooks/{webhook_id}\x90\x02\x02\x12\x9d\x01\n" +
-	"\x11ListWebhookEvents\x12#.tallyd.v1.ListWebhookEventsRequest\x1a$.tallyd.v1.ListWebhookEventsResponse\"=\xea\xe0\x18\x11\n" +
-	"\x06events\x12\ahasMore\x82\xd3\xe4\x93\x02\x1f\x12\x1d/webhooks/{webhook_id}/events\x90\x02\x01\x12\x90\x01\n" +
-	"\x11RetryWebhookEvent\x12#.tallyd.v1.RetryWebhookEventRequest\x1a$.tallyd.v1.RetryWebhookEventResponse\"0\x82\xd3\xe4\x93\x02*\"(/webhooks/{webhook_id}/events/{event_id}BM\n" +
+	"\x19RetryWebhookEventResponse2\x91\b\n" +
+	"\x0eWebhookService\x12\xa3\x01\n" +
+	"\fListWebhooks\x12\x1e.tallyd.v1.ListWebhooksRequest\x1a\x1f.tallyd.v1.ListWebhooksResponse\"R\xea\xe0\x18\x15\n" +
+	"\bwebhooks\x12\ahasMore\x18d\xf2\xe0\x18\x1b\x1a\x19TALLY_FEATURE_UNAVAILABLE\xfa\xe0\x18\x028\x01\x82\xd3\xe4\x93\x02\v\x12\t/webhooks\x90\x02\x01\x12\x80\x01\n" +
+	"\rCreateWebhook\x12\x1f.tallyd.v1.CreateWebhookRequest\x1a .tallyd.v1.CreateWebhookResponse\",\xfa\xe0\x18\v\n" +
+	"\aform_idP\x01\x82\xd3\xe4\x93\x02\x17:\x01*b\awebhook\"\t/webhooks\x12\xec\x01\n" +
+	"\rUpdateWebhook\x12\x1f.tallyd.v1.UpdateWebhookRequest\x1a .tallyd.v1.UpdateWebhookResponse\"\x97\x01\xf2\xe0\x18T\x12(1, and 1 per 100 webhooks of the account\x1a\rETAG_MISMATCH\x1a\x19TALLY_FEATURE_UNAVAILABLE\xfa\xe0\x18\x17\n" +
+	"\aform_id\"\n" +
+	"webhook_idP\x01\x82\xd3\xe4\x93\x02\x1b:\x01*2\x16/webhooks/{webhook_id}\x90\x02\x02\x12\x91\x01\n" +
+	"\rDeleteWebhook\x12\x1f.tallyd.v1.DeleteWebhookRequest\x1a .tallyd.v1.DeleteWebhookResponse\"=\xfa\xe0\x18\x18\"\n" +
+	"webhook_idZ\n" +
+	"webhook_id\x82\xd3\xe4\x93\x02\x18*\x16/webhooks/{webhook_id}\x90\x02\x02\x12\xaf\x01\n" +
+	"\x11ListWebhookEvents\x12#.tallyd.v1.ListWebhookEventsRequest\x1a$.tallyd.v1.ListWebhookEventsResponse\"O\xea\xe0\x18\x11\n" +
+	"\x06events\x12\ahasMore\xfa\xe0\x18\x0e\"\n" +
+	"webhook_idP\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/webhooks/{webhook_id}/events\x90\x02\x01\x12\xa0\x01\n" +
+	"\x11RetryWebhookEvent\x12#.tallyd.v1.RetryWebhookEventRequest\x1a$.tallyd.v1.RetryWebhookEventResponse\"@\xfa\xe0\x18\f\"\n" +
+	"webhook_id\x82\xd3\xe4\x93\x02*\"(/webhooks/{webhook_id}/events/{event_id}BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 
 var (

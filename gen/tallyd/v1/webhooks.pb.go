@@ -868,15 +868,15 @@ var File_tallyd_v1_webhooks_proto protoreflect.FileDescriptor
 
 const file_tallyd_v1_webhooks_proto_rawDesc = "" +
 	"\n" +
-	"\x18tallyd/v1/webhooks.proto\x12\ttallyd.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftallyd/options/v1/options.proto\"\xe3\x04\n" +
+	"\x18tallyd/v1/webhooks.proto\x12\ttallyd.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftallyd/options/v1/options.proto\"\x8b\x05\n" +
 	"\aWebhook\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
-	"\aform_id\x18\x02 \x01(\tR\x06formId\x12\x10\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\aform_id\x18\x02 \x01(\tB\x04\xb0\xe1\x18\x01R\x06formId\x12\x10\n" +
 	"\x03url\x18\x03 \x01(\tR\x03url\x12<\n" +
 	"\vevent_types\x18\x04 \x03(\x0e2\x1b.tallyd.v1.WebhookEventTypeR\n" +
-	"eventTypes\x12/\n" +
-	"\x0esigning_secret\x18\x05 \x01(\tB\x03\x80\x01\x01H\x00R\rsigningSecret\x88\x01\x01\x12B\n" +
-	"\fhttp_headers\x18\x06 \x01(\v2\x16.tallyd.v1.HttpHeadersB\a\x90\xe1\x18\x01\x80\x01\x01R\vhttpHeaders\x124\n" +
+	"eventTypes\x12A\n" +
+	"\x0esigning_secret\x18\x05 \x01(\tB\x15\xc2\xe1\x18\x0esigning_secret\x80\x01\x01H\x00R\rsigningSecret\x88\x01\x01\x12R\n" +
+	"\fhttp_headers\x18\x06 \x01(\v2\x16.tallyd.v1.HttpHeadersB\x17\x90\xe1\x18\x01\xc2\xe1\x18\fhttp_headers\x80\x01\x01R\vhttpHeaders\x124\n" +
 	"\x13external_subscriber\x18\a \x01(\tH\x01R\x12externalSubscriber\x88\x01\x01\x12\x1d\n" +
 	"\n" +
 	"is_enabled\x18\b \x01(\bR\tisEnabled\x12R\n" +
@@ -923,27 +923,29 @@ const file_tallyd_v1_webhooks_proto_rawDesc = "" +
 	"event_type\x18\x02 \x01(\x0e2\x1b.tallyd.v1.WebhookEventTypeR\teventType\x12J\n" +
 	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\r\xea\xe0\x18\tcreatedAtR\n" +
 	"createTime\x12+\n" +
-	"\x04data\x18\x04 \x01(\v2\x17.tallyd.v1.FormResponseR\x04data\"\xb2\x03\n" +
+	"\x04data\x18\x04 \x01(\v2\x17.tallyd.v1.FormResponseR\x04data\"\xd4\x03\n" +
 	"\fFormResponse\x12\x1f\n" +
 	"\vresponse_id\x18\x01 \x01(\tR\n" +
 	"responseId\x12#\n" +
 	"\rsubmission_id\x18\x02 \x01(\tR\fsubmissionId\x12#\n" +
-	"\rrespondent_id\x18\x03 \x01(\tR\frespondentId\x12\x17\n" +
-	"\aform_id\x18\x04 \x01(\tR\x06formId\x12 \n" +
+	"\rrespondent_id\x18\x03 \x01(\tR\frespondentId\x12\x1d\n" +
+	"\aform_id\x18\x04 \x01(\tB\x04\xb0\xe1\x18\x01R\x06formId\x12 \n" +
 	"\tform_name\x18\x05 \x01(\tH\x00R\bformName\x88\x01\x01\x12J\n" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\r\xea\xe0\x18\tcreatedAtR\n" +
 	"createTime\x124\n" +
-	"\x06fields\x18\a \x03(\v2\x1c.tallyd.v1.FormResponseFieldR\x06fields\x121\n" +
-	"\x12submission_pdf_url\x18\b \x01(\tB\x03\x80\x01\x01R\x10submissionPdfUrl\x129\n" +
-	"\x16submission_preview_url\x18\t \x01(\tB\x03\x80\x01\x01R\x14submissionPreviewUrlB\f\n" +
+	"\x06fields\x18\a \x03(\v2\x1c.tallyd.v1.FormResponseFieldR\x06fields\x12?\n" +
+	"\x12submission_pdf_url\x18\b \x01(\tB\x11\xc2\xe1\x18\n" +
+	"file_links\x80\x01\x01R\x10submissionPdfUrl\x12G\n" +
+	"\x16submission_preview_url\x18\t \x01(\tB\x11\xc2\xe1\x18\n" +
+	"file_links\x80\x01\x01R\x14submissionPreviewUrlB\f\n" +
 	"\n" +
-	"_form_name\"\x9c\x02\n" +
+	"_form_name\"\xa0\x02\n" +
 	"\x11FormResponseField\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x19\n" +
 	"\x05label\x18\x02 \x01(\tH\x00R\x05label\x88\x01\x01\x12\x12\n" +
-	"\x04type\x18\x03 \x01(\tR\x04type\x12/\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x123\n" +
 	"\n" +
-	"value_json\x18\x04 \x01(\tB\x10\xea\xe0\x18\x05value\xf8\xe0\x18\x01\x80\x01\x01R\tvalueJson\x12/\n" +
+	"value_json\x18\x04 \x01(\tB\x14\xea\xe0\x18\x05value\xf8\xe0\x18\x01\xc8\xe1\x18\x01\x80\x01\x01R\tvalueJson\x12/\n" +
 	"\aoptions\x18\x05 \x03(\v2\x15.tallyd.v1.OptionTextR\aoptions\x12)\n" +
 	"\x04rows\x18\x06 \x03(\v2\x15.tallyd.v1.OptionTextR\x04rows\x12/\n" +
 	"\acolumns\x18\a \x03(\v2\x15.tallyd.v1.OptionTextR\acolumnsB\b\n" +

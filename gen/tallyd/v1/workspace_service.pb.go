@@ -434,7 +434,9 @@ func (*UpdateWorkspaceResponse) Descriptor() ([]byte, []int) {
 type DeleteWorkspaceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Workspace to move to the trash.
-	WorkspaceId   string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// The same id as in `workspace_id`, once more. Only the policy of a tallyd may demand it, of callers that must not destroy by mistake.
+	Confirm       string `protobuf:"bytes,2,opt,name=confirm,proto3" json:"confirm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -472,6 +474,13 @@ func (*DeleteWorkspaceRequest) Descriptor() ([]byte, []int) {
 func (x *DeleteWorkspaceRequest) GetWorkspaceId() string {
 	if x != nil {
 		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *DeleteWorkspaceRequest) GetConfirm() string {
+	if x != nil {
+		return x.Confirm
 	}
 	return ""
 }
@@ -859,7 +868,9 @@ type DeleteFolderRequest struct {
 	// Workspace that holds the folder.
 	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
 	// Folder to delete with everything below it.
-	FolderId      string `protobuf:"bytes,2,opt,name=folder_id,json=folderId,proto3" json:"folder_id,omitempty"`
+	FolderId string `protobuf:"bytes,2,opt,name=folder_id,json=folderId,proto3" json:"folder_id,omitempty"`
+	// The same id as in `folder_id`, once more. Only the policy of a tallyd may demand it, of callers that must not destroy by mistake.
+	Confirm       string `protobuf:"bytes,3,opt,name=confirm,proto3" json:"confirm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -904,6 +915,13 @@ func (x *DeleteFolderRequest) GetWorkspaceId() string {
 func (x *DeleteFolderRequest) GetFolderId() string {
 	if x != nil {
 		return x.FolderId
+	}
+	return ""
+}
+
+func (x *DeleteFolderRequest) GetConfirm() string {
+	if x != nil {
+		return x.Confirm
 	}
 	return ""
 }
@@ -974,9 +992,10 @@ const file_tallyd_v1_workspace_service_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80 R\x04name\x12A\n" +
 	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xa0\xe1\x18\x01R\n" +
 	"updateMask\"\x19\n" +
-	"\x17UpdateWorkspaceResponse\"I\n" +
+	"\x17UpdateWorkspaceResponse\"p\n" +
 	"\x16DeleteWorkspaceRequest\x12/\n" +
-	"\fworkspace_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\vworkspaceId\"\x19\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\vworkspaceId\x12%\n" +
+	"\aconfirm\x18\x02 \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirm\"\x19\n" +
 	"\x17DeleteWorkspaceResponse\"\x9c\x01\n" +
 	"\x12ListFoldersRequest\x12/\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\vworkspaceId\x12(\n" +
@@ -999,27 +1018,28 @@ const file_tallyd_v1_workspace_service_proto_rawDesc = "" +
 	"\x04name\x18\x03 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80 R\x04name\x12A\n" +
 	"\vupdate_mask\x18\x04 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xa0\xe1\x18\x01R\n" +
 	"updateMask\"\x16\n" +
-	"\x14UpdateFolderResponse\"q\n" +
+	"\x14UpdateFolderResponse\"\x98\x01\n" +
 	"\x13DeleteFolderRequest\x12/\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\vworkspaceId\x12)\n" +
-	"\tfolder_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\bfolderId\"\x16\n" +
-	"\x14DeleteFolderResponse2\xfc\t\n" +
-	"\x10WorkspaceService\x12\x81\x01\n" +
-	"\x0eListWorkspaces\x12 .tallyd.v1.ListWorkspacesRequest\x1a!.tallyd.v1.ListWorkspacesResponse\"*\xea\xe0\x18\x10\n" +
-	"\x05items\x12\ahasMore\x82\xd3\xe4\x93\x02\r\x12\v/workspaces\x90\x02\x01\x12\x84\x01\n" +
-	"\x0fCreateWorkspace\x12!.tallyd.v1.CreateWorkspaceRequest\x1a\".tallyd.v1.CreateWorkspaceResponse\"*\xf2\xe0\x18\x05\n" +
-	"\x03Pro\x82\xd3\xe4\x93\x02\x1b:\x01*b\tworkspace\"\v/workspaces\x12\x81\x01\n" +
-	"\fGetWorkspace\x12\x1e.tallyd.v1.GetWorkspaceRequest\x1a\x1f.tallyd.v1.GetWorkspaceResponse\"0\x82\xd3\xe4\x93\x02'b\tworkspace\x12\x1a/workspaces/{workspace_id}\x90\x02\x01\x12\x82\x01\n" +
-	"\x0fUpdateWorkspace\x12!.tallyd.v1.UpdateWorkspaceRequest\x1a\".tallyd.v1.UpdateWorkspaceResponse\"(\x82\xd3\xe4\x93\x02\x1f:\x01*2\x1a/workspaces/{workspace_id}\x90\x02\x02\x12\x7f\n" +
-	"\x0fDeleteWorkspace\x12!.tallyd.v1.DeleteWorkspaceRequest\x1a\".tallyd.v1.DeleteWorkspaceResponse\"%\x82\xd3\xe4\x93\x02\x1c*\x1a/workspaces/{workspace_id}\x90\x02\x02\x12\x91\x01\n" +
-	"\vListFolders\x12\x1d.tallyd.v1.ListFoldersRequest\x1a\x1e.tallyd.v1.ListFoldersResponse\"C\xea\xe0\x18\x00\xf2\xe0\x18\x05\n" +
-	"\x03Pro\x82\xd3\xe4\x93\x02-b\afolders\x12\"/workspaces/{workspace_id}/folders\x90\x02\x01\x12\x8f\x01\n" +
-	"\fCreateFolder\x12\x1e.tallyd.v1.CreateFolderRequest\x1a\x1f.tallyd.v1.CreateFolderResponse\">\xf2\xe0\x18\x05\n" +
-	"\x03Pro\x82\xd3\xe4\x93\x02/:\x01*b\x06folder\"\"/workspaces/{workspace_id}/folders\x12\x96\x01\n" +
-	"\fUpdateFolder\x12\x1e.tallyd.v1.UpdateFolderRequest\x1a\x1f.tallyd.v1.UpdateFolderResponse\"E\xf2\xe0\x18\x05\n" +
-	"\x03Pro\x82\xd3\xe4\x93\x023:\x01*2./workspaces/{workspace_id}/folders/{folder_id}\x90\x02\x02\x12\x93\x01\n" +
-	"\fDeleteFolder\x12\x1e.tallyd.v1.DeleteFolderRequest\x1a\x1f.tallyd.v1.DeleteFolderResponse\"B\xf2\xe0\x18\x05\n" +
-	"\x03Pro\x82\xd3\xe4\x93\x020*./workspaces/{workspace_id}/folders/{folder_id}\x90\x02\x02BM\n" +
+	"\tfolder_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\bfolderId\x12%\n" +
+	"\aconfirm\x18\x03 \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirm\"\x16\n" +
+	"\x14DeleteFolderResponse2\xce\v\n" +
+	"\x10WorkspaceService\x12\x87\x01\n" +
+	"\x0eListWorkspaces\x12 .tallyd.v1.ListWorkspacesRequest\x1a!.tallyd.v1.ListWorkspacesResponse\"0\xea\xe0\x18\x10\n" +
+	"\x05items\x12\ahasMore\xfa\xe0\x18\x028\x01\x82\xd3\xe4\x93\x02\r\x12\v/workspaces\x90\x02\x01\x12\x8a\x01\n" +
+	"\x0fCreateWorkspace\x12!.tallyd.v1.CreateWorkspaceRequest\x1a\".tallyd.v1.CreateWorkspaceResponse\"0\xf2\xe0\x18\x05\n" +
+	"\x03Pro\xfa\xe0\x18\x020\x02\x82\xd3\xe4\x93\x02\x1b:\x01*b\tworkspace\"\v/workspaces\x12\x93\x01\n" +
+	"\fGetWorkspace\x12\x1e.tallyd.v1.GetWorkspaceRequest\x1a\x1f.tallyd.v1.GetWorkspaceResponse\"B\xfa\xe0\x18\x0e\x12\fworkspace_id\x82\xd3\xe4\x93\x02'b\tworkspace\x12\x1a/workspaces/{workspace_id}\x90\x02\x01\x12\x94\x01\n" +
+	"\x0fUpdateWorkspace\x12!.tallyd.v1.UpdateWorkspaceRequest\x1a\".tallyd.v1.UpdateWorkspaceResponse\":\xfa\xe0\x18\x0e\x12\fworkspace_id\x82\xd3\xe4\x93\x02\x1f:\x01*2\x1a/workspaces/{workspace_id}\x90\x02\x02\x12\x9f\x01\n" +
+	"\x0fDeleteWorkspace\x12!.tallyd.v1.DeleteWorkspaceRequest\x1a\".tallyd.v1.DeleteWorkspaceResponse\"E\xfa\xe0\x18\x1c\x12\fworkspace_idZ\fworkspace_id\x82\xd3\xe4\x93\x02\x1c*\x1a/workspaces/{workspace_id}\x90\x02\x02\x12\xa3\x01\n" +
+	"\vListFolders\x12\x1d.tallyd.v1.ListFoldersRequest\x1a\x1e.tallyd.v1.ListFoldersResponse\"U\xea\xe0\x18\x00\xf2\xe0\x18\x05\n" +
+	"\x03Pro\xfa\xe0\x18\x0e\x12\fworkspace_id\x82\xd3\xe4\x93\x02-b\afolders\x12\"/workspaces/{workspace_id}/folders\x90\x02\x01\x12\xb5\x01\n" +
+	"\fCreateFolder\x12\x1e.tallyd.v1.CreateFolderRequest\x1a\x1f.tallyd.v1.CreateFolderResponse\"d\xf2\xe0\x18\x05\n" +
+	"\x03Pro\xfa\xe0\x18\"\x12\fworkspace_idB\x10parent_folder_idH\x03\x82\xd3\xe4\x93\x02/:\x01*b\x06folder\"\"/workspaces/{workspace_id}/folders\x12\xb5\x01\n" +
+	"\fUpdateFolder\x12\x1e.tallyd.v1.UpdateFolderRequest\x1a\x1f.tallyd.v1.UpdateFolderResponse\"d\xf2\xe0\x18\x05\n" +
+	"\x03Pro\xfa\xe0\x18\x1b\x12\fworkspace_idB\tfolder_idH\x03\x82\xd3\xe4\x93\x023:\x01*2./workspaces/{workspace_id}/folders/{folder_id}\x90\x02\x02\x12\xbd\x01\n" +
+	"\fDeleteFolder\x12\x1e.tallyd.v1.DeleteFolderRequest\x1a\x1f.tallyd.v1.DeleteFolderResponse\"l\xf2\xe0\x18\x05\n" +
+	"\x03Pro\xfa\xe0\x18&\x12\fworkspace_idB\tfolder_idH\x03Z\tfolder_id\x82\xd3\xe4\x93\x020*./workspaces/{workspace_id}/folders/{folder_id}\x90\x02\x02BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 
 var (

@@ -245,27 +245,27 @@ var File_tallyd_v1_workspaces_proto protoreflect.FileDescriptor
 
 const file_tallyd_v1_workspaces_proto_rawDesc = "" +
 	"\n" +
-	"\x1atallyd/v1/workspaces.proto\x12\ttallyd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftallyd/options/v1/options.proto\x1a\x1dtallyd/v1/organizations.proto\x1a\x15tallyd/v1/users.proto\"\xac\x03\n" +
-	"\tWorkspace\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
-	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x19\n" +
-	"\x05index\x18\x03 \x01(\x05H\x01R\x05index\x88\x01\x01\x12)\n" +
+	"\x1atallyd/v1/workspaces.proto\x12\ttallyd.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftallyd/options/v1/options.proto\x1a\x1dtallyd/v1/organizations.proto\x1a\x15tallyd/v1/users.proto\"\xbe\x03\n" +
+	"\tWorkspace\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xb0\xe1\x18\x02R\x02id\x12\x17\n" +
+	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x1f\n" +
+	"\x05index\x18\x03 \x01(\x05B\x04\xb8\xe1\x18\tH\x01R\x05index\x88\x01\x01\x12)\n" +
 	"\amembers\x18\x04 \x03(\v2\x0f.tallyd.v1.UserR\amembers\x12+\n" +
 	"\ainvites\x18\x05 \x03(\v2\x11.tallyd.v1.InviteR\ainvites\x12+\n" +
-	"\afolders\x18\x06 \x03(\v2\x11.tallyd.v1.FolderR\afolders\x12+\n" +
-	"\x12created_by_user_id\x18\a \x01(\tR\x0fcreatedByUserId\x12J\n" +
+	"\afolders\x18\x06 \x03(\v2\x11.tallyd.v1.FolderR\afolders\x121\n" +
+	"\x12created_by_user_id\x18\a \x01(\tB\x04\xb8\xe1\x18\x05R\x0fcreatedByUserId\x12J\n" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\r\xea\xe0\x18\tcreatedAtR\n" +
 	"createTime\x12J\n" +
 	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\r\xea\xe0\x18\tupdatedAtR\n" +
 	"updateTimeB\a\n" +
 	"\x05_nameB\b\n" +
-	"\x06_index\"\xe6\x02\n" +
-	"\x06Folder\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
-	"\fworkspace_id\x18\x03 \x01(\tR\vworkspaceId\x12;\n" +
-	"\x10parent_folder_id\x18\x04 \x01(\tB\f\xea\xe0\x18\bparentIdH\x00R\x0eparentFolderId\x88\x01\x01\x12+\n" +
-	"\x12created_by_user_id\x18\x05 \x01(\tR\x0fcreatedByUserId\x12J\n" +
+	"\x06_index\"\xfc\x02\n" +
+	"\x06Folder\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xb0\xe1\x18\x03R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12'\n" +
+	"\fworkspace_id\x18\x03 \x01(\tB\x04\xb8\xe1\x18\x02R\vworkspaceId\x12?\n" +
+	"\x10parent_folder_id\x18\x04 \x01(\tB\x10\xea\xe0\x18\bparentId\xb8\xe1\x18\x03H\x00R\x0eparentFolderId\x88\x01\x01\x121\n" +
+	"\x12created_by_user_id\x18\x05 \x01(\tB\x04\xb8\xe1\x18\x05R\x0fcreatedByUserId\x12J\n" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\r\xea\xe0\x18\tcreatedAtR\n" +
 	"createTime\x12J\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\r\xea\xe0\x18\tupdatedAtR\n" +

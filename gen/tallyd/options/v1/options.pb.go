@@ -25,6 +25,87 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Kind is a kind of thing at Tally that a policy can grant or hide.
+type Kind int32
+
+const (
+	// Nothing that a policy knows.
+	Kind_KIND_UNSPECIFIED Kind = 0
+	// A form.
+	Kind_KIND_FORM Kind = 1
+	// A workspace.
+	Kind_KIND_WORKSPACE Kind = 2
+	// A folder of a workspace.
+	Kind_KIND_FOLDER Kind = 3
+	// The organization.
+	Kind_KIND_ORGANIZATION Kind = 4
+	// A person of the organization, or one who is invited; granted with the organization.
+	Kind_KIND_MEMBER Kind = 5
+	// A question of a form; granted with the form, unless it is hidden.
+	Kind_KIND_QUESTION Kind = 6
+	// A webhook; granted with its form.
+	Kind_KIND_WEBHOOK Kind = 7
+	// A submission; granted with its form.
+	Kind_KIND_SUBMISSION Kind = 8
+	// The account as a whole: for callers alone who are granted all of it.
+	Kind_KIND_ACCOUNT Kind = 9
+)
+
+// Enum value maps for Kind.
+var (
+	Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_FORM",
+		2: "KIND_WORKSPACE",
+		3: "KIND_FOLDER",
+		4: "KIND_ORGANIZATION",
+		5: "KIND_MEMBER",
+		6: "KIND_QUESTION",
+		7: "KIND_WEBHOOK",
+		8: "KIND_SUBMISSION",
+		9: "KIND_ACCOUNT",
+	}
+	Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED":  0,
+		"KIND_FORM":         1,
+		"KIND_WORKSPACE":    2,
+		"KIND_FOLDER":       3,
+		"KIND_ORGANIZATION": 4,
+		"KIND_MEMBER":       5,
+		"KIND_QUESTION":     6,
+		"KIND_WEBHOOK":      7,
+		"KIND_SUBMISSION":   8,
+		"KIND_ACCOUNT":      9,
+	}
+)
+
+func (x Kind) Enum() *Kind {
+	p := new(Kind)
+	*p = x
+	return p
+}
+
+func (x Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_tallyd_options_v1_options_proto_enumTypes[0].Descriptor()
+}
+
+func (Kind) Type() protoreflect.EnumType {
+	return &file_tallyd_options_v1_options_proto_enumTypes[0]
+}
+
+func (x Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Kind.Descriptor instead.
+func (Kind) EnumDescriptor() ([]byte, []int) {
+	return file_tallyd_options_v1_options_proto_rawDescGZIP(), []int{0}
+}
+
 // List says how Tally pages a list; present exactly on the RPCs that answer with pages.
 type List struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -172,6 +253,145 @@ func (x *Docs) GetReasons() []string {
 	return nil
 }
 
+// Resource names the fields of a request by which a policy decides whether a caller may make it. An RPC without it is refused
+// under every policy.
+type Resource struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Fields that hold ids of forms.
+	Forms []string `protobuf:"bytes,1,rep,name=forms,proto3" json:"forms,omitempty"`
+	// Fields that hold ids of workspaces.
+	Workspaces []string `protobuf:"bytes,2,rep,name=workspaces,proto3" json:"workspaces,omitempty"`
+	// Field that holds the id of a folder of that workspace.
+	Folder string `protobuf:"bytes,3,opt,name=folder,proto3" json:"folder,omitempty"`
+	// Field that holds the id of a webhook.
+	Webhook string `protobuf:"bytes,4,opt,name=webhook,proto3" json:"webhook,omitempty"`
+	// Field that holds the id of the organization.
+	Organization string `protobuf:"bytes,5,opt,name=organization,proto3" json:"organization,omitempty"`
+	// What the RPC needs a grant of as a whole, where no field names it: KIND_WORKSPACE for all workspaces, KIND_ORGANIZATION for the
+	// organization.
+	All Kind `protobuf:"varint,6,opt,name=all,proto3,enum=tallyd.options.v1.Kind" json:"all,omitempty"`
+	// The RPC lists the whole account; each caller gets what it is granted of it.
+	Filtered bool `protobuf:"varint,7,opt,name=filtered,proto3" json:"filtered,omitempty"`
+	// Field with the id of something within the form or the workspace. Whether it lies there is looked up first when the RPC writes:
+	// nothing says that Tally compares.
+	Child string `protobuf:"bytes,8,opt,name=child,proto3" json:"child,omitempty"`
+	// Kind of what child names.
+	ChildKind Kind `protobuf:"varint,9,opt,name=child_kind,json=childKind,proto3,enum=tallyd.options.v1.Kind" json:"child_kind,omitempty"`
+	// The RPC tells or decides about all questions of the form: refused where the policy hides some of them.
+	AllQuestions bool `protobuf:"varint,10,opt,name=all_questions,json=allQuestions,proto3" json:"all_questions,omitempty"`
+	// Field with the id of what the RPC destroys. A caller whose policy demands it repeats that id in the request's field `confirm`.
+	Destroys      string `protobuf:"bytes,11,opt,name=destroys,proto3" json:"destroys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Resource) Reset() {
+	*x = Resource{}
+	mi := &file_tallyd_options_v1_options_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resource) ProtoMessage() {}
+
+func (x *Resource) ProtoReflect() protoreflect.Message {
+	mi := &file_tallyd_options_v1_options_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resource.ProtoReflect.Descriptor instead.
+func (*Resource) Descriptor() ([]byte, []int) {
+	return file_tallyd_options_v1_options_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Resource) GetForms() []string {
+	if x != nil {
+		return x.Forms
+	}
+	return nil
+}
+
+func (x *Resource) GetWorkspaces() []string {
+	if x != nil {
+		return x.Workspaces
+	}
+	return nil
+}
+
+func (x *Resource) GetFolder() string {
+	if x != nil {
+		return x.Folder
+	}
+	return ""
+}
+
+func (x *Resource) GetWebhook() string {
+	if x != nil {
+		return x.Webhook
+	}
+	return ""
+}
+
+func (x *Resource) GetOrganization() string {
+	if x != nil {
+		return x.Organization
+	}
+	return ""
+}
+
+func (x *Resource) GetAll() Kind {
+	if x != nil {
+		return x.All
+	}
+	return Kind_KIND_UNSPECIFIED
+}
+
+func (x *Resource) GetFiltered() bool {
+	if x != nil {
+		return x.Filtered
+	}
+	return false
+}
+
+func (x *Resource) GetChild() string {
+	if x != nil {
+		return x.Child
+	}
+	return ""
+}
+
+func (x *Resource) GetChildKind() Kind {
+	if x != nil {
+		return x.ChildKind
+	}
+	return Kind_KIND_UNSPECIFIED
+}
+
+func (x *Resource) GetAllQuestions() bool {
+	if x != nil {
+		return x.AllQuestions
+	}
+	return false
+}
+
+func (x *Resource) GetDestroys() string {
+	if x != nil {
+		return x.Destroys
+	}
+	return ""
+}
+
 var file_tallyd_options_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -187,6 +407,14 @@ var file_tallyd_options_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Field:         50702,
 		Name:          "tallyd.options.v1.docs",
 		Tag:           "bytes,50702,opt,name=docs",
+		Filename:      "tallyd/options/v1/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
+		ExtensionType: (*Resource)(nil),
+		Field:         50703,
+		Name:          "tallyd.options.v1.resource",
+		Tag:           "bytes,50703,opt,name=resource",
 		Filename:      "tallyd/options/v1/options.proto",
 	},
 	{
@@ -262,6 +490,54 @@ var file_tallyd_options_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Filename:      "tallyd/options/v1/options.proto",
 	},
 	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*Kind)(nil),
+		Field:         50710,
+		Name:          "tallyd.options.v1.subject",
+		Tag:           "varint,50710,opt,name=subject,enum=tallyd.options.v1.Kind",
+		Filename:      "tallyd/options/v1/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*Kind)(nil),
+		Field:         50711,
+		Name:          "tallyd.options.v1.mention",
+		Tag:           "varint,50711,opt,name=mention,enum=tallyd.options.v1.Kind",
+		Filename:      "tallyd/options/v1/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*string)(nil),
+		Field:         50712,
+		Name:          "tallyd.options.v1.secret",
+		Tag:           "bytes,50712,opt,name=secret",
+		Filename:      "tallyd/options/v1/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         50713,
+		Name:          "tallyd.options.v1.linked",
+		Tag:           "varint,50713,opt,name=linked",
+		Filename:      "tallyd/options/v1/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         50714,
+		Name:          "tallyd.options.v1.all_questions",
+		Tag:           "varint,50714,opt,name=all_questions",
+		Filename:      "tallyd/options/v1/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         50715,
+		Name:          "tallyd.options.v1.hidden_count",
+		Tag:           "varint,50715,opt,name=hidden_count",
+		Filename:      "tallyd/options/v1/options.proto",
+	},
+	{
 		ExtendedType:  (*descriptorpb.EnumValueOptions)(nil),
 		ExtensionType: (*string)(nil),
 		Field:         50701,
@@ -281,6 +557,10 @@ var (
 	//
 	// optional tallyd.options.v1.Docs docs = 50702;
 	E_Docs = &file_tallyd_options_v1_options_proto_extTypes[1]
+	// What a policy decides by.
+	//
+	// optional tallyd.options.v1.Resource resource = 50703;
+	E_Resource = &file_tallyd_options_v1_options_proto_extTypes[2]
 )
 
 // Extension fields to descriptorpb.FieldOptions.
@@ -288,39 +568,63 @@ var (
 	// Tally's JSON key; without it the key is the field's lowerCamel name.
 	//
 	// optional string name = 50701;
-	E_Name = &file_tallyd_options_v1_options_proto_extTypes[2]
+	E_Name = &file_tallyd_options_v1_options_proto_extTypes[3]
 	// Other keys that some answers use for the same field; read, never written.
 	//
 	// repeated string alias = 50702;
-	E_Alias = &file_tallyd_options_v1_options_proto_extTypes[3]
+	E_Alias = &file_tallyd_options_v1_options_proto_extTypes[4]
 	// The string holds the value's JSON text, exact and of any depth.
 	//
 	// optional bool raw = 50703;
-	E_Raw = &file_tallyd_options_v1_options_proto_extTypes[4]
+	E_Raw = &file_tallyd_options_v1_options_proto_extTypes[5]
 	// The Struct collects every key of the enclosing object that the contract does not name.
 	//
 	// optional bool rest = 50704;
-	E_Rest = &file_tallyd_options_v1_options_proto_extTypes[5]
+	E_Rest = &file_tallyd_options_v1_options_proto_extTypes[6]
 	// Tally accepts null: an update that names the field and leaves it unset sends null.
 	//
 	// optional bool nullable = 50705;
-	E_Nullable = &file_tallyd_options_v1_options_proto_extTypes[6]
+	E_Nullable = &file_tallyd_options_v1_options_proto_extTypes[7]
 	// The message's only field is a list that Tally may answer as null: the list itself is what travels.
 	//
 	// optional bool wrapped = 50706;
-	E_Wrapped = &file_tallyd_options_v1_options_proto_extTypes[7]
+	E_Wrapped = &file_tallyd_options_v1_options_proto_extTypes[8]
 	// The list travels as one string, joined by this text.
 	//
 	// optional string join = 50707;
-	E_Join = &file_tallyd_options_v1_options_proto_extTypes[8]
+	E_Join = &file_tallyd_options_v1_options_proto_extTypes[9]
 	// tallyd itself reads the field; it never travels to Tally.
 	//
 	// optional bool local = 50708;
-	E_Local = &file_tallyd_options_v1_options_proto_extTypes[9]
+	E_Local = &file_tallyd_options_v1_options_proto_extTypes[10]
 	// Set to true when text of the enclosing object had to be repaired to be valid UTF-8.
 	//
 	// optional bool lossy = 50709;
-	E_Lossy = &file_tallyd_options_v1_options_proto_extTypes[10]
+	E_Lossy = &file_tallyd_options_v1_options_proto_extTypes[11]
+	// The message is about the resource that this field names by id; an answer leaves out messages about what the caller may not see.
+	//
+	// optional tallyd.options.v1.Kind subject = 50710;
+	E_Subject = &file_tallyd_options_v1_options_proto_extTypes[12]
+	// The field names or describes a resource of this kind; it is left empty where the caller may not see that.
+	//
+	// optional tallyd.options.v1.Kind mention = 50711;
+	E_Mention = &file_tallyd_options_v1_options_proto_extTypes[13]
+	// The field holds a secret, by the name that a policy reveals it by; empty for everyone else.
+	//
+	// optional string secret = 50712;
+	E_Secret = &file_tallyd_options_v1_options_proto_extTypes[14]
+	// The field's JSON text may hold links to files anywhere below its top: secret where it does.
+	//
+	// optional bool linked = 50713;
+	E_Linked = &file_tallyd_options_v1_options_proto_extTypes[15]
+	// The field tells of all questions of the form: left empty, and not to be set, where the policy hides some of them.
+	//
+	// optional bool all_questions = 50714;
+	E_AllQuestions = &file_tallyd_options_v1_options_proto_extTypes[16]
+	// The number of messages that the policy left out of the list of the enclosing message.
+	//
+	// optional bool hidden_count = 50715;
+	E_HiddenCount = &file_tallyd_options_v1_options_proto_extTypes[17]
 )
 
 // Extension fields to descriptorpb.EnumValueOptions.
@@ -328,7 +632,7 @@ var (
 	// Tally's text for the value; without it the text is the value's name without the enum's prefix.
 	//
 	// optional string value = 50701;
-	E_Value = &file_tallyd_options_v1_options_proto_extTypes[11]
+	E_Value = &file_tallyd_options_v1_options_proto_extTypes[18]
 )
 
 var File_tallyd_options_v1_options_proto protoreflect.FileDescriptor
@@ -346,9 +650,37 @@ const file_tallyd_options_v1_options_proto_rawDesc = "" +
 	"\x04Docs\x12\x12\n" +
 	"\x04plan\x18\x01 \x01(\tR\x04plan\x12\x12\n" +
 	"\x04cost\x18\x02 \x01(\tR\x04cost\x12\x18\n" +
-	"\areasons\x18\x03 \x03(\tR\areasons:M\n" +
+	"\areasons\x18\x03 \x03(\tR\areasons\"\xec\x02\n" +
+	"\bResource\x12\x14\n" +
+	"\x05forms\x18\x01 \x03(\tR\x05forms\x12\x1e\n" +
+	"\n" +
+	"workspaces\x18\x02 \x03(\tR\n" +
+	"workspaces\x12\x16\n" +
+	"\x06folder\x18\x03 \x01(\tR\x06folder\x12\x18\n" +
+	"\awebhook\x18\x04 \x01(\tR\awebhook\x12\"\n" +
+	"\forganization\x18\x05 \x01(\tR\forganization\x12)\n" +
+	"\x03all\x18\x06 \x01(\x0e2\x17.tallyd.options.v1.KindR\x03all\x12\x1a\n" +
+	"\bfiltered\x18\a \x01(\bR\bfiltered\x12\x14\n" +
+	"\x05child\x18\b \x01(\tR\x05child\x126\n" +
+	"\n" +
+	"child_kind\x18\t \x01(\x0e2\x17.tallyd.options.v1.KindR\tchildKind\x12#\n" +
+	"\rall_questions\x18\n" +
+	" \x01(\bR\fallQuestions\x12\x1a\n" +
+	"\bdestroys\x18\v \x01(\tR\bdestroys*\xc4\x01\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tKIND_FORM\x10\x01\x12\x12\n" +
+	"\x0eKIND_WORKSPACE\x10\x02\x12\x0f\n" +
+	"\vKIND_FOLDER\x10\x03\x12\x15\n" +
+	"\x11KIND_ORGANIZATION\x10\x04\x12\x0f\n" +
+	"\vKIND_MEMBER\x10\x05\x12\x11\n" +
+	"\rKIND_QUESTION\x10\x06\x12\x10\n" +
+	"\fKIND_WEBHOOK\x10\a\x12\x13\n" +
+	"\x0fKIND_SUBMISSION\x10\b\x12\x10\n" +
+	"\fKIND_ACCOUNT\x10\t:M\n" +
 	"\x04list\x12\x1e.google.protobuf.MethodOptions\x18\x8d\x8c\x03 \x01(\v2\x17.tallyd.options.v1.ListR\x04list:M\n" +
-	"\x04docs\x12\x1e.google.protobuf.MethodOptions\x18\x8e\x8c\x03 \x01(\v2\x17.tallyd.options.v1.DocsR\x04docs:3\n" +
+	"\x04docs\x12\x1e.google.protobuf.MethodOptions\x18\x8e\x8c\x03 \x01(\v2\x17.tallyd.options.v1.DocsR\x04docs:Y\n" +
+	"\bresource\x12\x1e.google.protobuf.MethodOptions\x18\x8f\x8c\x03 \x01(\v2\x1b.tallyd.options.v1.ResourceR\bresource:3\n" +
 	"\x04name\x12\x1d.google.protobuf.FieldOptions\x18\x8d\x8c\x03 \x01(\tR\x04name:5\n" +
 	"\x05alias\x12\x1d.google.protobuf.FieldOptions\x18\x8e\x8c\x03 \x03(\tR\x05alias:1\n" +
 	"\x03raw\x12\x1d.google.protobuf.FieldOptions\x18\x8f\x8c\x03 \x01(\bR\x03raw:3\n" +
@@ -357,7 +689,13 @@ const file_tallyd_options_v1_options_proto_rawDesc = "" +
 	"\awrapped\x12\x1d.google.protobuf.FieldOptions\x18\x92\x8c\x03 \x01(\bR\awrapped:3\n" +
 	"\x04join\x12\x1d.google.protobuf.FieldOptions\x18\x93\x8c\x03 \x01(\tR\x04join:5\n" +
 	"\x05local\x12\x1d.google.protobuf.FieldOptions\x18\x94\x8c\x03 \x01(\bR\x05local:5\n" +
-	"\x05lossy\x12\x1d.google.protobuf.FieldOptions\x18\x95\x8c\x03 \x01(\bR\x05lossy:9\n" +
+	"\x05lossy\x12\x1d.google.protobuf.FieldOptions\x18\x95\x8c\x03 \x01(\bR\x05lossy:R\n" +
+	"\asubject\x12\x1d.google.protobuf.FieldOptions\x18\x96\x8c\x03 \x01(\x0e2\x17.tallyd.options.v1.KindR\asubject:R\n" +
+	"\amention\x12\x1d.google.protobuf.FieldOptions\x18\x97\x8c\x03 \x01(\x0e2\x17.tallyd.options.v1.KindR\amention:7\n" +
+	"\x06secret\x12\x1d.google.protobuf.FieldOptions\x18\x98\x8c\x03 \x01(\tR\x06secret:7\n" +
+	"\x06linked\x12\x1d.google.protobuf.FieldOptions\x18\x99\x8c\x03 \x01(\bR\x06linked:D\n" +
+	"\rall_questions\x12\x1d.google.protobuf.FieldOptions\x18\x9a\x8c\x03 \x01(\bR\fallQuestions:B\n" +
+	"\fhidden_count\x12\x1d.google.protobuf.FieldOptions\x18\x9b\x8c\x03 \x01(\bR\vhiddenCount:9\n" +
 	"\x05value\x12!.google.protobuf.EnumValueOptions\x18\x8d\x8c\x03 \x01(\tR\x05valueBf\n" +
 	"\x14io.tallyd.options.v1P\x01Z8github.com/tallyd/tallyd/gen/tallyd/options/v1;optionsv1\xaa\x02\x11Tallyd.Options.V1b\x06proto3"
 
@@ -373,34 +711,49 @@ func file_tallyd_options_v1_options_proto_rawDescGZIP() []byte {
 	return file_tallyd_options_v1_options_proto_rawDescData
 }
 
-var file_tallyd_options_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_tallyd_options_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_tallyd_options_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_tallyd_options_v1_options_proto_goTypes = []any{
-	(*List)(nil),                          // 0: tallyd.options.v1.List
-	(*Docs)(nil),                          // 1: tallyd.options.v1.Docs
-	(*descriptorpb.MethodOptions)(nil),    // 2: google.protobuf.MethodOptions
-	(*descriptorpb.FieldOptions)(nil),     // 3: google.protobuf.FieldOptions
-	(*descriptorpb.EnumValueOptions)(nil), // 4: google.protobuf.EnumValueOptions
+	(Kind)(0),                             // 0: tallyd.options.v1.Kind
+	(*List)(nil),                          // 1: tallyd.options.v1.List
+	(*Docs)(nil),                          // 2: tallyd.options.v1.Docs
+	(*Resource)(nil),                      // 3: tallyd.options.v1.Resource
+	(*descriptorpb.MethodOptions)(nil),    // 4: google.protobuf.MethodOptions
+	(*descriptorpb.FieldOptions)(nil),     // 5: google.protobuf.FieldOptions
+	(*descriptorpb.EnumValueOptions)(nil), // 6: google.protobuf.EnumValueOptions
 }
 var file_tallyd_options_v1_options_proto_depIdxs = []int32{
-	2,  // 0: tallyd.options.v1.list:extendee -> google.protobuf.MethodOptions
-	2,  // 1: tallyd.options.v1.docs:extendee -> google.protobuf.MethodOptions
-	3,  // 2: tallyd.options.v1.name:extendee -> google.protobuf.FieldOptions
-	3,  // 3: tallyd.options.v1.alias:extendee -> google.protobuf.FieldOptions
-	3,  // 4: tallyd.options.v1.raw:extendee -> google.protobuf.FieldOptions
-	3,  // 5: tallyd.options.v1.rest:extendee -> google.protobuf.FieldOptions
-	3,  // 6: tallyd.options.v1.nullable:extendee -> google.protobuf.FieldOptions
-	3,  // 7: tallyd.options.v1.wrapped:extendee -> google.protobuf.FieldOptions
-	3,  // 8: tallyd.options.v1.join:extendee -> google.protobuf.FieldOptions
-	3,  // 9: tallyd.options.v1.local:extendee -> google.protobuf.FieldOptions
-	3,  // 10: tallyd.options.v1.lossy:extendee -> google.protobuf.FieldOptions
-	4,  // 11: tallyd.options.v1.value:extendee -> google.protobuf.EnumValueOptions
-	0,  // 12: tallyd.options.v1.list:type_name -> tallyd.options.v1.List
-	1,  // 13: tallyd.options.v1.docs:type_name -> tallyd.options.v1.Docs
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	12, // [12:14] is the sub-list for extension type_name
-	0,  // [0:12] is the sub-list for extension extendee
-	0,  // [0:0] is the sub-list for field type_name
+	0,  // 0: tallyd.options.v1.Resource.all:type_name -> tallyd.options.v1.Kind
+	0,  // 1: tallyd.options.v1.Resource.child_kind:type_name -> tallyd.options.v1.Kind
+	4,  // 2: tallyd.options.v1.list:extendee -> google.protobuf.MethodOptions
+	4,  // 3: tallyd.options.v1.docs:extendee -> google.protobuf.MethodOptions
+	4,  // 4: tallyd.options.v1.resource:extendee -> google.protobuf.MethodOptions
+	5,  // 5: tallyd.options.v1.name:extendee -> google.protobuf.FieldOptions
+	5,  // 6: tallyd.options.v1.alias:extendee -> google.protobuf.FieldOptions
+	5,  // 7: tallyd.options.v1.raw:extendee -> google.protobuf.FieldOptions
+	5,  // 8: tallyd.options.v1.rest:extendee -> google.protobuf.FieldOptions
+	5,  // 9: tallyd.options.v1.nullable:extendee -> google.protobuf.FieldOptions
+	5,  // 10: tallyd.options.v1.wrapped:extendee -> google.protobuf.FieldOptions
+	5,  // 11: tallyd.options.v1.join:extendee -> google.protobuf.FieldOptions
+	5,  // 12: tallyd.options.v1.local:extendee -> google.protobuf.FieldOptions
+	5,  // 13: tallyd.options.v1.lossy:extendee -> google.protobuf.FieldOptions
+	5,  // 14: tallyd.options.v1.subject:extendee -> google.protobuf.FieldOptions
+	5,  // 15: tallyd.options.v1.mention:extendee -> google.protobuf.FieldOptions
+	5,  // 16: tallyd.options.v1.secret:extendee -> google.protobuf.FieldOptions
+	5,  // 17: tallyd.options.v1.linked:extendee -> google.protobuf.FieldOptions
+	5,  // 18: tallyd.options.v1.all_questions:extendee -> google.protobuf.FieldOptions
+	5,  // 19: tallyd.options.v1.hidden_count:extendee -> google.protobuf.FieldOptions
+	6,  // 20: tallyd.options.v1.value:extendee -> google.protobuf.EnumValueOptions
+	1,  // 21: tallyd.options.v1.list:type_name -> tallyd.options.v1.List
+	2,  // 22: tallyd.options.v1.docs:type_name -> tallyd.options.v1.Docs
+	3,  // 23: tallyd.options.v1.resource:type_name -> tallyd.options.v1.Resource
+	0,  // 24: tallyd.options.v1.subject:type_name -> tallyd.options.v1.Kind
+	0,  // 25: tallyd.options.v1.mention:type_name -> tallyd.options.v1.Kind
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	21, // [21:26] is the sub-list for extension type_name
+	2,  // [2:21] is the sub-list for extension extendee
+	0,  // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_tallyd_options_v1_options_proto_init() }
@@ -413,13 +766,14 @@ func file_tallyd_options_v1_options_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tallyd_options_v1_options_proto_rawDesc), len(file_tallyd_options_v1_options_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   2,
-			NumExtensions: 12,
+			NumEnums:      1,
+			NumMessages:   3,
+			NumExtensions: 19,
 			NumServices:   0,
 		},
 		GoTypes:           file_tallyd_options_v1_options_proto_goTypes,
 		DependencyIndexes: file_tallyd_options_v1_options_proto_depIdxs,
+		EnumInfos:         file_tallyd_options_v1_options_proto_enumTypes,
 		MessageInfos:      file_tallyd_options_v1_options_proto_msgTypes,
 		ExtensionInfos:    file_tallyd_options_v1_options_proto_extTypes,
 	}.Build()
