@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"buf.build/go/protovalidate"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -16,6 +18,8 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/tallyd/tallyd/service/statuspage"
 )
 
 // HealthTally is the health service name that follows the state of the key; the empty name and the services' own do not.
@@ -41,6 +45,12 @@ type Config struct {
 	Check protovalidate.Validator
 	// Log gets one line per call.
 	Log *slog.Logger
+	// Meter takes gRPC's own metrics of calls; nil for none.
+	Meter metric.MeterProvider
+	// Tracer takes a span of each call; nil for none.
+	Tracer trace.TracerProvider
+	// Observe is told of each finished call; it must be quick. May be nil.
+	Observe func(statuspage.Call)
 }
 
 // DefaultConfig returns the configuration that production uses. It returns the error of the validator.
@@ -70,6 +80,7 @@ type Server struct {
 	config   Config
 	grpc     *grpc.Server
 	health   *health.Server
+	spans    *spans          // nil for none
 	stopping context.Context //nolint:containedctx // it is the server's own life, which its streams watch
 	stop     context.CancelFunc
 
@@ -89,6 +100,8 @@ func NewServer(config Config, register func(grpc.ServiceRegistrar)) *Server {
 		grpc.Creds(creds),
 		s.unaryChain(),
 		s.streamChain(),
+		s.callMetrics(),
+		s.callSpans(),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxSendMsgSize(maxAnswerBytes),
@@ -103,6 +116,7 @@ func NewServer(config Config, register func(grpc.ServiceRegistrar)) *Server {
 	)
 	register(s.grpc)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
+	s.spans.learn(s.grpc.GetServiceInfo())
 	s.setAll(healthpb.HealthCheckResponse_NOT_SERVING)
 	s.SetTally(healthpb.HealthCheckResponse_UNKNOWN)
 	if config.Reflection {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -31,7 +32,7 @@ type serveCmd struct {
 	upstreamFlags
 
 	Listen          string        `default:"127.0.0.1:50051" placeholder:"ADDR" help:"gRPC: HOST:PORT or unix:PATH."`
-	AdminListen     string        `default:"127.0.0.1:9464" placeholder:"ADDR" help:"HTTP for operators: /livez, /readyz, /metrics; empty for none."`
+	AdminListen     string        `default:"127.0.0.1:9464" placeholder:"ADDR" help:"HTTP for operators: /livez, /readyz, /metrics, a status page at /; empty for none."`
 	Sandbox         bool          `help:"Start the built-in pretend Tally and use it: no key, no network."`
 	SandboxRate     int           `default:"100" placeholder:"N" help:"Requests a minute that the built-in pretend Tally allows; 0 for any number."`
 	Policy          string        `placeholder:"FILE" help:"Who may do what; allow-all says openly that whoever reaches the port may do all. Needed to listen beyond this machine. Re-read on change."`
@@ -78,7 +79,7 @@ func (s serveCmd) serve(ctx context.Context, c console, up *upstream, log *slog.
 		}
 		log.Info("admin port open", slog.String("address", admin.Addr().String()))
 		group.Go(func() error {
-			return service.ServeAdmin(drain, admin, service.AdminHandler(up.server.Ready, up.metrics))
+			return service.ServeAdmin(drain, admin, service.AdminHandler(up.server.Ready, up.seen.Metrics, up.page))
 		})
 	}
 	group.Go(func() error { return up.keeper.Run(drain) })
@@ -150,6 +151,8 @@ type upstream struct {
 	server  *service.Server
 	policy  *policy.Keeper // nil without one
 	metrics *prometheus.Registry
+	seen    *observation
+	page    http.Handler
 	drift   func(path, kind string)
 	close   func()
 }
@@ -164,30 +167,44 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 		return nil, err
 	}
 	up := &upstream{metrics: newRegistry()}
-	up.drift = countDrift(up.metrics, log, up.hide)
-	check := func(ctx context.Context, key apikey.Key) (apikey.Identity, error) {
-		return service.CheckKey(ctx, up.client, key)
-	}
-	rejected := keyGauge(up.metrics)
-	notify := func(state apikey.State) {
-		rejected(state.Rejected)
-		if up.server != nil {
-			up.server.SetTally(healthOf(state))
-		}
-	}
-	if up.keeper, err = apikey.New(source, check, apikey.WithLogger(log), apikey.WithNotify(notify)); err != nil {
+	if up.seen, err = newObservation(ctx, up.metrics, log); err != nil {
 		stop()
+		return nil, usageError{err}
+	}
+	up.close = func() {
+		if up.client != nil {
+			up.client.Close()
+		}
+		up.seen.Stop(ctx)
+		stop()
+	}
+	up.drift, up.seen.drifted = countDrift(up.metrics, log, up.hide)
+	if err := up.keep(source, log); err != nil {
+		up.close()
 		return nil, usageError{err}
 	}
 	up.client = tally.New(contract, tally.Config{ //nolint:contextcheck // its connections live as long as it does
 		URL: base, Version: s.TallyVersion, UserAgent: userAgent(), Keys: up.keeper,
-		Limits: tally.DefaultLimits(), Drift: up.drift, Log: log,
+		Limits: tally.DefaultLimits(), Drift: up.drift, Watch: up.seen.Watch(base), Log: log,
 	})
-	up.close = func() {
-		up.client.Close()
-		stop()
-	}
+	up.page = up.seen.page(base, up.keeper.State)
 	return up, nil
+}
+
+// keep gives the key to its custodian, and tells what becomes of it.
+func (u *upstream) keep(source apikey.Source, log *slog.Logger) (err error) {
+	check := func(ctx context.Context, key apikey.Key) (apikey.Identity, error) {
+		return service.CheckKey(ctx, u.client, key)
+	}
+	rejected := keyGauge(u.metrics)
+	notify := func(state apikey.State) {
+		rejected(state.Rejected)
+		if u.server != nil {
+			u.server.SetTally(healthOf(state))
+		}
+	}
+	u.keeper, err = apikey.New(source, check, apikey.WithLogger(log), apikey.WithNotify(notify))
+	return err
 }
 
 // hide keeps the key out of the names that Tally uses, among which may be an echo of it.
@@ -229,6 +246,7 @@ func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 		return err
 	}
 	config.DefaultDeadline, config.Log = s.DefaultDeadline, log
+	up.seen.apply(&config)
 	if err := s.authorize(&config, up, c, log); err != nil {
 		return err
 	}
@@ -252,11 +270,11 @@ func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 func (s serveCmd) authorize(config *service.Config, up *upstream, c console, log *slog.Logger) error {
 	if s.hasPolicy() {
 		var err error
-		if up.policy, err = policy.Open(s.Policy, prover(log), log, policyGauge(up.metrics)); err != nil {
+		if up.policy, err = policy.Open(s.Policy, prover(log), log, up.seen.read); err != nil {
 			return usagef("--policy: %w", err)
 		}
 		config.Authority = &service.Authority{
-			Policy: up.policy.Current, Places: policy.NewPlaces(service.NewFinder(up.client)), Decided: countDecisions(up.metrics),
+			Policy: up.policy.Current, Places: policy.NewPlaces(service.NewFinder(up.client)), Decided: up.seen.decided,
 		}
 		config.Audit = log.With(slog.Bool("audit", true))
 	}
@@ -267,7 +285,7 @@ func (s serveCmd) authorize(config *service.Config, up *upstream, c console, log
 	if err != nil {
 		return usagef("--audit-log: %w", err)
 	}
-	config.Audit = service.NewAuditLog(sink, countAuditFailures(up.metrics, log))
+	config.Audit = service.NewAuditLog(sink, up.seen.lost)
 	return nil
 }
 
