@@ -46,9 +46,10 @@ test: ## Run the Go tests; nothing but Go is needed.
 test-all: test test-interop ## Run the Go tests and those with other languages, and install what they need.
 
 .PHONY: test-interop
-test-interop: build ## Run the examples of other languages against tallyd.
+test-interop: build ## Run the clients of other languages, and tools that many have, against tallyd.
 	test/interop/setup.sh
 	test/interop/run.sh
+	test/interop/tools.sh
 
 .PHONY: test-long
 test-long: test-all ## Run all tests, the long ones too: the release is built twice and compared.

@@ -151,7 +151,7 @@ func mapErrors(ctx context.Context, req any, info *grpc.UnaryServerInfo, next gr
 		return resp, nil
 	}
 	err = attribute(ctx, effectOf(info.FullMethod), err)
-	m := toStatus(err)
+	m := toStatus(err).within(ctx)
 	recordOf(ctx).fail(m, err)
 	_ = grpc.SetTrailer(ctx, m.trailer())
 	return nil, m.status.Err()
