@@ -50,6 +50,7 @@ test-interop: build ## Run the clients of other languages, and tools that many h
 	test/interop/setup.sh
 	test/interop/run.sh
 	test/interop/tools.sh
+	test/interop/policy.sh
 
 .PHONY: test-long
 test-long: test-all ## Run all tests, the long ones too: the release is built twice and compared.
