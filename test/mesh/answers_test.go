@@ -3,6 +3,7 @@ package mesh
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
 	"strings"
@@ -117,9 +118,7 @@ func (a answer) play(w http.ResponseWriter, r *http.Request) {
 	if a.body == page {
 		w.Header().Set("Content-Type", "text/html")
 	}
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), a.header)
 	w.WriteHeader(a.status)
 	_, _ = io.WriteString(w, a.body)
 }
