@@ -129,7 +129,11 @@ type resolved struct {
 }
 
 // impatient tries a replica again sooner than a plain client would; the proxies of meshes do.
-var impatient = grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1, MaxDelay: 20 * time.Millisecond}}
+var impatient = grpc.ConnectParams{
+	Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1, MaxDelay: 20 * time.Millisecond},
+	// Whoever takes a connection may take its time with it.
+	MinConnectTimeout: patience,
+}
 
 func newResolved(t *testing.T, replicas []*process) *resolved {
 	t.Helper()
