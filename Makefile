@@ -12,6 +12,7 @@ DIST     ?= dist
 ACTIONLINT := v1.7.12
 # A count, not a time: when time is up in the middle of minimising, go reports that as a failure.
 FUZZTIME ?= 5000x
+RESTARTS ?= 10
 # Fewer than 15 say too little about a machine that others use too.
 ROUNDS   ?= 15
 
@@ -43,7 +44,7 @@ test: ## Run the Go tests; nothing but Go is needed.
 	go test -race -shuffle=on ./...
 
 .PHONY: test-all
-test-all: test test-interop ## Run the Go tests and those with other languages, and install what they need.
+test-all: test test-interop test-mesh ## Run the Go tests and those with other languages, and install what they need.
 
 .PHONY: test-interop
 test-interop: build ## Run the clients of other languages, and tools that many have, against tallyd.
@@ -52,8 +53,14 @@ test-interop: build ## Run the clients of other languages, and tools that many h
 	test/interop/tools.sh
 	test/interop/policy.sh
 
+.PHONY: test-mesh
+test-mesh: ## Run tallyd behind nginx and a repeating proxy, with RESTARTS rolling restarts behind each.
+	test/mesh/setup.sh
+	go test -race -count=1 -v -timeout 30m ./test/mesh -args -nginx -restarts $(RESTARTS)
+
 .PHONY: test-long
-test-long: test-all ## Run all tests, the long ones too: the release is built twice and compared.
+test-long: RESTARTS := 200
+test-long: test-all ## Run all tests, the long ones too: 200 rolling restarts, and the release built twice and compared.
 	test/dist/reproducible.sh
 
 .PHONY: test-live
