@@ -32,7 +32,7 @@ const (
 	longestDeadline = 5 * time.Minute
 	// headStart is how long a write waits after its headers: gRPC hands those to a writer of its own and does not say when they are
 	// out. Were the process killed before, a proxy would repeat a write that Tally has.
-	headStart    = time.Millisecond
+	headStart    = 5 * time.Millisecond
 	maxRequestID = 128
 )
 
