@@ -164,8 +164,8 @@ func serveBare(listener net.Listener) error { return servePlain(listener) }
 // serveWatched has grpc's own metrics and traces, and the middleware's log line.
 func serveWatched(listener net.Listener) error {
 	log := slog.New(slog.NewJSONHandler(forget{}, nil))
-	line := logging.LoggerFunc(func(ctx context.Context, level logging.Level, message string, fields ...any) {
-		log.Log(ctx, slog.Level(level), message, fields...)
+	line := logging.LoggerFunc(func(ctx context.Context, level logging.Level, _ string, fields ...any) {
+		log.Log(ctx, slog.Level(level), "finished call", fields...)
 	})
 	stats := otelstats.Options{MetricsOptions: otelstats.MetricsOptions{MeterProvider: meter()}}
 	stats.TraceOptions.TracerProvider, stats.TraceOptions.TextMapPropagator = tracer(), propagation.TraceContext{}
