@@ -122,10 +122,7 @@ func serveChain(listener net.Listener) error {
 	if err != nil {
 		return err
 	}
-	config, err := service.DefaultConfig()
-	if err != nil {
-		return err
-	}
+	config := service.DefaultConfig()
 	config.Log = slog.New(slog.NewJSONHandler(forget{}, nil))
 	config.Meter, config.Tracer, config.Observe = meter(), tracer(), statuspage.NewRecorder().Observe
 	config.Authority = &service.Authority{Policy: keeper.Current, Places: policy.NewPlaces(service.NewFinder(answers))}
