@@ -57,7 +57,9 @@ func TestRapidReset(t *testing.T) {
 	t.Parallel()
 	full := make(chan struct{})
 	c := &crowd{fill: sync.OnceFunc(func() { close(full) })}
-	p := serveWith(t, newTally(t, alive(c.answer)), newKey())
+	// Garbage may grow to four times what lives, and more where the collector gets no processor: here what lives is in question.
+	tally := newTally(t, alive(c.answer))
+	p := serve(t, []string{"GOGC=50"}, "--tally-url", tally.URL, "--key-file", write(t, []byte(newKey()), 0o600))
 	before := p.peak(t)
 	w := connect(t, p.address)
 	go func() { _, _ = io.Copy(io.Discard, w.Conn) }()
@@ -162,7 +164,8 @@ func TestFrameFloods(t *testing.T) {
 				t.Fatal(err)
 			}
 			var err error
-			for n := 0; n < 300_000 && err == nil; n++ {
+			// On a busy machine the end of the connection may come after many frames; the deadline above bounds them.
+			for n := 0; (test.wantEnd || n < 300_000) && err == nil; n++ {
 				err = test.frame(w, n)
 			}
 			if ended := err != nil && !errors.Is(err, os.ErrDeadlineExceeded); ended != test.wantEnd {
