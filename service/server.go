@@ -31,7 +31,10 @@ type Config struct {
 	DefaultDeadline time.Duration
 	// MaxConnectionAge ends connections, so that clients spread over new replicas; gRPC adds 10 % of jitter.
 	MaxConnectionAge time.Duration
-	// Drain bounds how long calls under way may take when the server stops.
+	// LameDuck is how long calls are still taken when the server stops and its health says no already: balancers and proxies learn
+	// of it late, and what they send until then must not be lost.
+	LameDuck time.Duration
+	// Drain bounds how long stopping may take, LameDuck and the calls under way included.
 	Drain time.Duration
 	// Reflection serves the contract with its comments.
 	Reflection bool
@@ -150,21 +153,25 @@ func (s *Server) SetTally(status healthpb.HealthCheckResponse_ServingStatus) {
 	s.health.SetServingStatus(HealthTally, status)
 }
 
-// Shutdown stops in the order in which nobody is surprised: health says no, GOAWAY tells clients to go elsewhere, streams that
-// would never end are ended, calls under way get Drain to finish, and what is left is cut.
+// Shutdown stops in the order in which nobody is surprised: health says no while calls are taken for another LameDuck, GOAWAY tells
+// clients to go elsewhere, streams that would never end are ended, calls under way get the rest of Drain to finish, and what is left
+// is cut.
 func (s *Server) Shutdown() {
 	s.mu.Lock()
 	s.ready = false
 	s.mu.Unlock()
 	s.health.Shutdown()
+	limit := time.NewTimer(s.config.Drain)
+	defer limit.Stop()
+	// A listener that closes resets the connections that nobody took from it yet, and their proxies cannot tell a call that was on
+	// one from a call that was carried out.
+	<-time.After(min(s.config.LameDuck, s.config.Drain))
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
 		s.grpc.GracefulStop()
 	}()
 	s.stop()
-	limit := time.NewTimer(s.config.Drain)
-	defer limit.Stop()
 	select {
 	case <-drained:
 	case <-limit.C:

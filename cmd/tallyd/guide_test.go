@@ -60,6 +60,37 @@ func TestGuideNamesTheMetrics(t *testing.T) {
 	}
 }
 
+// metricName is a metric in an expression of PromQL.
+var metricName = regexp.MustCompile(`\b(tallyd|grpc|http|up)(_[a-z_]+)?\b`)
+
+// TestDashboardAndAlertsKnowTheirMetrics holds that the shipped dashboard and alerts ask for metrics that the guide names.
+func TestDashboardAndAlertsKnowTheirMetrics(t *testing.T) {
+	guide, err := os.ReadFile(filepath.Join("..", "..", "docs", "guides", "observability.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expression := regexp.MustCompile(`(?m)^ *"?expr"?: (.*)$`)
+	for _, file := range []string{"grafana/tallyd.json", "prometheus/alerts.yaml"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "deploy", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := expression.FindAllStringSubmatch(string(text), -1)
+		if len(found) < 5 {
+			t.Errorf("%s has %d expressions, want several", file, len(found))
+		}
+		for _, match := range found {
+			bare := regexp.MustCompile(`\{[^}]*\}|by \([^)]*\)`).ReplaceAllString(match[1], "")
+			for _, name := range metricName.FindAllString(bare, -1) {
+				name = strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_count")
+				if name != "up" && !strings.Contains(string(guide), "`"+name+"`") {
+					t.Errorf("%s asks for %s, which docs/guides/observability.md does not name", file, name)
+				}
+			}
+		}
+	}
+}
+
 // TestStatusPage reads the page of a running process as a person does.
 func TestStatusPage(t *testing.T) {
 	_, address := pretendSeen(t)

@@ -28,21 +28,29 @@ import (
 // allowAll is the policy that says openly that whoever reaches the port may do all.
 const allowAll = "allow-all"
 
+const (
+	// usualLameDuck is longer than endpoints take to reach the proxies of a cluster.
+	usualLameDuck = 5 * time.Second
+	// longestLameDuck leaves calls under way a part of the time in which the process stops.
+	longestLameDuck = 20 * time.Second
+)
+
 type serveCmd struct {
 	upstreamFlags
 
-	Listen          string        `default:"127.0.0.1:50051" placeholder:"ADDR" help:"gRPC: HOST:PORT or unix:PATH."`
-	AdminListen     string        `default:"127.0.0.1:9464" placeholder:"ADDR" help:"HTTP for operators: /livez, /readyz, /metrics, a status page at /; empty for none."`
-	Sandbox         bool          `help:"Start the built-in pretend Tally and use it: no key, no network."`
-	SandboxRate     int           `default:"100" placeholder:"N" help:"Requests a minute that the built-in pretend Tally allows; 0 for any number."`
-	Policy          string        `placeholder:"FILE" help:"Who may do what; allow-all says openly that whoever reaches the port may do all. Needed to listen beyond this machine. Re-read on change."`
-	AuditLog        string        `placeholder:"FILE" help:"Record of each write and each denial, as JSON lines; stderr and stdout are names too. With a policy it is written among the log lines unless it has a file of its own."`
-	TLSCert         string        `name:"tls-cert" placeholder:"FILE" help:"Certificate chain in PEM: serve TLS. Re-read on change, like the two below."`
-	TLSKey          string        `name:"tls-key" placeholder:"FILE" help:"Private key of the certificate."`
-	TLSClientCA     string        `name:"tls-client-ca" placeholder:"FILE" help:"Authorities in PEM: callers must show a certificate that one of them signed."`
-	Reflection      string        `default:"auto" enum:"auto,on,off" placeholder:"WHEN" help:"gRPC reflection: auto (on for loopback and the sandbox), on or off."`
-	DefaultDeadline time.Duration `default:"30s" placeholder:"DURATION" help:"Deadline of calls that bring none."`
-	LogFormat       string        `default:"auto" enum:"auto,text,json" placeholder:"FORMAT" help:"auto is text on a terminal, else json."`
+	Listen          string         `default:"127.0.0.1:50051" placeholder:"ADDR" help:"gRPC: HOST:PORT or unix:PATH."`
+	AdminListen     string         `default:"127.0.0.1:9464" placeholder:"ADDR" help:"HTTP for operators: /livez, /readyz, /metrics, a status page at /; empty for none."`
+	Sandbox         bool           `help:"Start the built-in pretend Tally and use it: no key, no network."`
+	SandboxRate     int            `default:"100" placeholder:"N" help:"Requests a minute that the built-in pretend Tally allows; 0 for any number."`
+	Policy          string         `placeholder:"FILE" help:"Who may do what; allow-all says openly that whoever reaches the port may do all. Needed to listen beyond this machine. Re-read on change."`
+	AuditLog        string         `placeholder:"FILE" help:"Record of each write and each denial, as JSON lines; stderr and stdout are names too. With a policy it is written among the log lines unless it has a file of its own."`
+	TLSCert         string         `name:"tls-cert" placeholder:"FILE" help:"Certificate chain in PEM: serve TLS. Re-read on change, like the two below."`
+	TLSKey          string         `name:"tls-key" placeholder:"FILE" help:"Private key of the certificate."`
+	TLSClientCA     string         `name:"tls-client-ca" placeholder:"FILE" help:"Authorities in PEM: callers must show a certificate that one of them signed."`
+	Reflection      string         `default:"auto" enum:"auto,on,off" placeholder:"WHEN" help:"gRPC reflection: auto (on for loopback and the sandbox), on or off."`
+	DefaultDeadline time.Duration  `default:"30s" placeholder:"DURATION" help:"Deadline of calls that bring none."`
+	LameDuck        *time.Duration `placeholder:"DURATION" help:"How long calls are still taken after SIGTERM, when health says no already and proxies are yet to learn of it, at most 20s. By default 5s where other machines reach the port, else 0."`
+	LogFormat       string         `default:"auto" enum:"auto,text,json" placeholder:"FORMAT" help:"auto is text on a terminal, else json."`
 }
 
 // Run serves until ctx ends, then drains.
@@ -116,6 +124,9 @@ func (s serveCmd) check() error {
 	}
 	if s.DefaultDeadline <= 0 {
 		return usagef("--default-deadline must be more than 0")
+	}
+	if lame := s.lameDuck(); lame < 0 || lame > longestLameDuck {
+		return usagef("--lame-duck must be from 0 to %v", longestLameDuck)
 	}
 	return s.checkUpstream()
 }
@@ -245,7 +256,7 @@ func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	config.DefaultDeadline, config.Log = s.DefaultDeadline, log
+	config.DefaultDeadline, config.LameDuck, config.Log = s.DefaultDeadline, s.lameDuck(), log
 	up.seen.apply(&config)
 	if err := s.authorize(&config, up, c, log); err != nil {
 		return err
@@ -300,6 +311,18 @@ func (s serveCmd) auditSink(c console) (io.Writer, error) {
 		return c.out, nil
 	default:
 		return service.OpenAuditFile(s.AuditLog)
+	}
+}
+
+// lameDuck returns how long calls are taken while proxies learn that this process stops. A port of this machine alone has none.
+func (s serveCmd) lameDuck() time.Duration {
+	switch {
+	case s.LameDuck != nil:
+		return *s.LameDuck
+	case service.IsLocal(s.Listen):
+		return 0
+	default:
+		return usualLameDuck
 	}
 }
 
