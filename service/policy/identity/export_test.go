@@ -30,3 +30,9 @@ func (c *Clock) Add(d time.Duration) {
 
 // JWTAt is JWT with a clock.
 func JWTAt(config JWTConfig, now func() time.Time) (Source, error) { return newTokens(config, now) }
+
+// LastElement returns what the parser of x-forwarded-client-cert makes of a header.
+func LastElement(header string) (uris, dns []string, err error) {
+	last, err := lastElement(header)
+	return last.uris, last.dns, err
+}
