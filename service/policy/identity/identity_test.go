@@ -239,6 +239,7 @@ func TestForwarded(t *testing.T) {
 		{"By is not the client", header(`By=spiffe://prod/tallyd;Hash=00`), nobody},
 		{"open quote", header(`Subject="a;URI=spiffe://prod/a`), grammar},
 		{"text behind a quote", header(`Subject="a"b;URI=spiffe://prod/a`), grammar},
+		{"pair behind a quote", header(`Subject="a"xURI=spiffe://prod/forged`), grammar},
 		{"quote in the middle", header(`Subject=a"b;URI=spiffe://prod/a`), grammar},
 		{"no pair", header(`URI`), grammar},
 		{"empty element", header(`URI=spiffe://prod/a,`), grammar},

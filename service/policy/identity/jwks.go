@@ -153,11 +153,9 @@ func (k *keySet) current(ctx context.Context) (reading, error) {
 	}
 }
 
-// renewed returns keys that were read after those of a reading, unless they were read a moment ago.
-func (k *keySet) renewed(ctx context.Context, after int) (reading, error) {
-	return k.inTurn(ctx, func(held reading) bool {
-		return held.number == after && k.now().Sub(held.looked) >= min(renewAge, k.age)
-	})
+// renewed returns keys that were read a moment ago.
+func (k *keySet) renewed(ctx context.Context) (reading, error) {
+	return k.inTurn(ctx, func(held reading) bool { return k.now().Sub(held.looked) >= min(renewAge, k.age) })
 }
 
 // inTurn waits for the one who reads, but no longer than the call lasts, and then reads if that is still wanted.

@@ -215,7 +215,7 @@ func (t *tokens) verify(c call, token string, digest [sha256.Size]byte) (string,
 	payload := genuine(parsed, keys.set)
 	if payload == nil {
 		old := keys.number
-		if keys, err = t.keys.renewed(c.ctx, old); err != nil {
+		if keys, err = t.keys.renewed(c.ctx); err != nil {
 			return "", err
 		}
 		if keys.number != old {

@@ -223,6 +223,7 @@ func TestTokens(t *testing.T) {
 		{"another issuer", rs(claims(with("iss", "https://other"))), nobody},
 		{"critical extension", rs(claims(), "crit", []string{"x"}, "x", "y"), demands},
 		{"critical extension that the library knows", rs(claims(), "crit", []string{"b64"}, "b64", true), demands},
+		{"extension of the library, not even critical", rs(claims(), "b64", true), demands},
 		{"critical nonsense", rs(claims(), "crit", "x"), demands},
 		{"subject with a line break", rs(claims(with("sub", "a\nb"))), "the caller's name has spaces, control characters or more than 512 bytes"},
 		{"long subject", rs(claims(with("sub", strings.Repeat("a", 512)))), "the caller's name has spaces, control characters or more than 512 bytes"},
@@ -268,6 +269,8 @@ func TestBadJWTConfig(t *testing.T) {
 	write(t, file, newIssuer(t).set(t))
 	empty := filepath.Join(t.TempDir(), "empty.json")
 	write(t, empty, []byte(`{"keys":[]}`))
+	private := filepath.Join(t.TempDir(), "private.json")
+	write(t, private, keySet(t, jose.JSONWebKey{Key: newIssuer(t).ec, KeyID: "e"}))
 	whole := identity.JWTConfig{Name: "k", Issuer: "i", Audience: "a", JWKSFile: file}
 	tests := []struct {
 		name   string
@@ -282,6 +285,7 @@ func TestBadJWTConfig(t *testing.T) {
 		{"http elsewhere with a local user", func(c *identity.JWTConfig) { c.JWKSFile, c.JWKSURL = "", "http://127.0.0.1@issuer.example/" }, "must be an https"},
 		{"no audience", func(c *identity.JWTConfig) { c.Audience = "" }, "audience are required"},
 		{"no keys", func(c *identity.JWTConfig) { c.JWKSFile = "" }, "exactly one of"},
+		{"private keys alone", func(c *identity.JWTConfig) { c.JWKSFile = private }, "holds no key"},
 		{"two places", func(c *identity.JWTConfig) { c.JWKSURL = "https://x" }, "exactly one of"},
 		{"plain http", func(c *identity.JWTConfig) { c.JWKSFile, c.JWKSURL = "", "http://issuer.example/keys" }, "must be an https address"},
 		{"no file", func(c *identity.JWTConfig) { c.JWKSFile += "x" }, "no such file"},

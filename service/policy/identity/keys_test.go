@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,6 +71,7 @@ func openAt(t testing.TB, config identity.JWTConfig) (*door, *identity.Clock, *b
 func TestKeysThatCount(t *testing.T) {
 	i, other := newIssuer(t), newIssuer(t)
 	keyR := jose.JSONWebKey{Key: i.rsa.Public(), KeyID: "r"}
+	keyOther := jose.JSONWebKey{Key: other.rsa.Public(), KeyID: "o"}
 	rs := sign(t, jose.RS256, i.rsa, "r", claims())
 	secret := []byte(strings.Repeat("k", 32))
 	tests := []struct {
@@ -82,6 +84,8 @@ func TestKeysThatCount(t *testing.T) {
 		}, proven},
 		{"a broken key", rs, []any{map[string]string{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, keyR}, proven},
 		{"two keys of an id", rs, []any{jose.JSONWebKey{Key: other.rsa.Public(), KeyID: "r"}, keyR}, proven},
+		{"no id, the tenth key", sign(t, jose.RS256, i.rsa, "", claims()), append(slices.Repeat([]any{keyOther}, 9), keyR), proven},
+		{"no id, too many keys to try", sign(t, jose.RS256, i.rsa, "", claims()), append(slices.Repeat([]any{keyOther}, 10), keyR), byNoKey},
 		{"for encryption", rs, []any{jose.JSONWebKey{Key: i.rsa.Public(), KeyID: "r", Use: "enc"}}, byNoKey},
 		{"for another algorithm", rs, []any{jose.JSONWebKey{Key: i.rsa.Public(), KeyID: "r", Algorithm: "PS256"}}, byNoKey},
 		{"a private key", rs, []any{jose.JSONWebKey{Key: i.rsa, KeyID: "r"}}, byNoKey},
@@ -285,6 +289,25 @@ func TestRememberedTokenEnds(t *testing.T) {
 		if got := d.bear(t, token); got != step.want {
 			t.Errorf("%v later the bearer is %q, want %q", step.later, got, step.want)
 		}
+	}
+}
+
+// TestRememberedTokensAreFew holds that many callers do not fill the memory, and that what has ended goes first.
+func TestRememberedTokensAreFew(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "keys.json")
+	write(t, file, newIssuer(t).set(t))
+	source, err := identity.JWT(identity.JWTConfig{Name: "k", Issuer: "https://issuer", Audience: "tallyd", JWKSFile: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	identity.Remember(source, 9_000, now.Add(-time.Minute))
+	identity.Remember(source, 1_000, now.Add(time.Hour))
+	if got := identity.Remember(source, 1, now.Add(time.Hour)); got != 1_001 {
+		t.Errorf("%d tokens are remembered when 9000 of 10000 have ended, want 1001", got)
+	}
+	if got := identity.Remember(source, 10_000, now.Add(time.Hour)); got > 10_000 {
+		t.Errorf("%d tokens are remembered, want at most 10000", got)
 	}
 }
 
