@@ -78,7 +78,7 @@ test-live: ## Try a real key, read-only: TALLY_API_KEY=tly-... make test-live
 
 .PHONY: bench
 bench: ## Compare tallyd with its peers side by side in ROUNDS rounds, then run the benchmarks of the rooms.
-	go test -count=1 -v -timeout 20m -run '^TestSideBySide$$' ./test/bench -args -rounds $(ROUNDS)
+	go test -count=1 -v -timeout 20m -run 'SideBySide$$' ./test/bench -args -rounds $(ROUNDS)
 	go test -run '^$$' -bench . -benchmem ./service/...
 
 .PHONY: fuzz

@@ -106,10 +106,7 @@ func newClient(t testing.TB, address string) *tally.Client {
 
 func (w *world) start(t testing.TB, client *tally.Client, change func(*service.Config)) {
 	t.Helper()
-	config, err := service.DefaultConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := service.DefaultConfig()
 	config.Log = slog.New(slog.NewJSONHandler(w.log, nil))
 	if change != nil {
 		change(&config)
@@ -302,10 +299,7 @@ type panicking struct{ service.Tally }
 
 func TestPanicIsContained(t *testing.T) {
 	w := &world{log: &lockedBuffer{}}
-	config, err := service.DefaultConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := service.DefaultConfig()
 	config.Log = slog.New(slog.NewJSONHandler(w.log, nil))
 	w.server = service.NewServer(config, func(to grpc.ServiceRegistrar) {
 		service.Register(to, panicking{}, service.HandlerConfig{})

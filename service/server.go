@@ -56,16 +56,15 @@ type Config struct {
 	Observe func(statuspage.Call)
 }
 
-// DefaultConfig returns the configuration that production uses. It returns the error of the validator.
-func DefaultConfig() (Config, error) {
-	validator, err := protovalidate.New()
+// DefaultConfig returns the configuration that production uses.
+func DefaultConfig() Config {
 	return Config{
 		DefaultDeadline:  30 * time.Second,
 		MaxConnectionAge: 30 * time.Minute,
 		Drain:            25 * time.Second,
-		Check:            validator,
+		Check:            protovalidate.GlobalValidator, // one for the process: each remembers its own rules
 		Log:              slog.New(slog.DiscardHandler),
-	}, err
+	}
 }
 
 const (

@@ -53,10 +53,7 @@ type observed struct {
 func observe(t *testing.T, handler tallydv1.UserServiceServer) *observed {
 	t.Helper()
 	o := &observed{spans: tracetest.NewSpanRecorder(), log: &strings.Builder{}}
-	config, err := DefaultConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := DefaultConfig()
 	config.Log = slog.New(slog.NewTextHandler(o.log, nil))
 	config.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(o.spans))
 	config.Observe = func(call statuspage.Call) { o.calls = append(o.calls, call) }

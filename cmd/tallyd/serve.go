@@ -252,10 +252,7 @@ func (s serveCmd) place(ctx context.Context, log *slog.Logger) (*url.URL, apikey
 
 // prepare makes the server.
 func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
-	config, err := service.DefaultConfig()
-	if err != nil {
-		return err
-	}
+	config := service.DefaultConfig()
 	config.DefaultDeadline, config.LameDuck, config.Log = s.DefaultDeadline, s.lameDuck(), log
 	up.seen.apply(&config)
 	if err := s.authorize(&config, up, c, log); err != nil {
@@ -266,6 +263,7 @@ func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 			Cert: s.TLSCert, Key: s.TLSKey, ClientCA: s.TLSClientCA, Log: log,
 			Optional: up.policy != nil && up.policy.Current().ProvesWithoutCertificate(),
 		}
+		var err error
 		if config.Credentials, err = files.Credentials(); err != nil {
 			return usageError{err}
 		}

@@ -47,10 +47,7 @@ func TestConnectionsRebalance(t *testing.T) {
 // serveInside serves in this process, with connections of a short life, and returns the address.
 func serveInside(t *testing.T, age time.Duration, tally healthpb.HealthCheckResponse_ServingStatus) string {
 	t.Helper()
-	config, err := service.DefaultConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := service.DefaultConfig()
 	config.MaxConnectionAge = age
 	server := service.NewServer(config, func(grpc.ServiceRegistrar) {})
 	server.SetTally(tally)
