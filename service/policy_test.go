@@ -96,6 +96,9 @@ func TestGrants(t *testing.T) {
 		{"form by id", "classes", get("Wrkshp"), "OK"},
 		{"method that no rule names", "classes", rpc{"FormService/ListQuestions", &tallydv1.ListQuestionsRequest{FormId: "Wrkshp"}}, none},
 
+		{"forms of the own workspace", "shop", rpc{"FormService/ListForms", &tallydv1.ListFormsRequest{WorkspaceIds: []string{"wsShop"}}}, "OK"},
+		{"forms of a foreign workspace", "shop", rpc{"FormService/ListForms", &tallydv1.ListFormsRequest{WorkspaceIds: []string{"wsShop", "wsCust"}}}, none},
+		{"forms of an unknown workspace", "shop", rpc{"FormService/ListForms", &tallydv1.ListFormsRequest{WorkspaceIds: []string{"nosuch"}}}, none},
 		{"row 73: a form that others just read", "hiring", get("Whsale"), none},
 
 		{"any form", "reader", get("Holidy"), "OK"},
