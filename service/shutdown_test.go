@@ -89,6 +89,7 @@ func TestLameDuck(t *testing.T) {
 		if took := time.Since(begin); took != 5*time.Second {
 			t.Errorf("the watch ended after %v, want 5s", took)
 		}
+		synctest.Wait() // streams end beside the listener, not after it
 		if err := getForm("f1")(t.Context(), w); status.Code(err) != codes.Unavailable {
 			t.Errorf("GetForm() after the lame duck = %v, want Unavailable", err)
 		}
