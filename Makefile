@@ -12,6 +12,7 @@ DIST     ?= dist
 ACTIONLINT := v1.7.12
 # A count, not a time: when time is up in the middle of minimising, go reports that as a failure.
 FUZZTIME ?= 5000x
+RESTARTS ?= 10
 # Fewer than 15 say too little about a machine that others use too.
 ROUNDS   ?= 15
 
@@ -43,16 +44,31 @@ test: ## Run the Go tests; nothing but Go is needed.
 	go test -race -shuffle=on ./...
 
 .PHONY: test-all
-test-all: test test-interop ## Run the Go tests and those with other languages, and install what they need.
+test-all: test test-interop test-mesh test-deploy ## Run the Go tests and those with other languages, and install what they need.
 
 .PHONY: test-interop
-test-interop: build ## Run the examples of other languages against tallyd.
+test-interop: build ## Run the clients of other languages, and tools that many have, against tallyd.
 	test/interop/setup.sh
 	test/interop/run.sh
+	test/interop/tools.sh
+	test/interop/policy.sh
+
+.PHONY: test-mesh
+test-mesh: ## Run tallyd behind nginx and a repeating proxy, with RESTARTS rolling restarts behind each.
+	test/mesh/setup.sh
+	go test -race -count=1 -v -timeout 30m ./test/mesh -args -nginx -restarts $(RESTARTS)
+
+.PHONY: test-deploy
+test-deploy: ## Build the image and the manifests, and try the alerts.
+	test/deploy/setup.sh
+	test/deploy/image.sh
+	test/deploy/manifests.sh
 
 .PHONY: test-long
-test-long: test-all ## Run all tests, the long ones too: the release is built twice and compared.
+test-long: RESTARTS := 200
+test-long: test-all ## Run all tests, the long ones too: 200 rolling restarts, istioctl, and the release built twice and compared.
 	test/dist/reproducible.sh
+	test/deploy/istio.sh
 
 .PHONY: test-live
 test-live: ## Try a real key, read-only: TALLY_API_KEY=tly-... make test-live
@@ -62,7 +78,7 @@ test-live: ## Try a real key, read-only: TALLY_API_KEY=tly-... make test-live
 
 .PHONY: bench
 bench: ## Compare tallyd with its peers side by side in ROUNDS rounds, then run the benchmarks of the rooms.
-	go test -count=1 -v -timeout 20m -run '^TestSideBySide$$' ./test/bench -args -rounds $(ROUNDS)
+	go test -count=1 -v -timeout 20m -run 'SideBySide$$' ./test/bench -args -rounds $(ROUNDS)
 	go test -run '^$$' -bench . -benchmem ./service/...
 
 .PHONY: fuzz
@@ -79,11 +95,12 @@ third_party/proto: go.mod proto/protofiles/protofiles.go
 	@rm -rf $@ && go run ./proto/deps $@ && touch $@
 
 .PHONY: generate
-generate: third_party/proto ## Renew everything generated: gen/, the contract's image, docs/api.md.
+generate: third_party/proto ## Renew everything generated: gen/, the contract's image, docs/api.md, the routes in deploy/.
 	$(BUF) format -w proto
 	$(BUF) generate
 	$(BUF) build proto -o proto/image.binpb
 	go run ./proto/apidoc > docs/api.md.new && mv docs/api.md.new docs/api.md
+	go run ./deploy/generate deploy
 
 .PHONY: format
 format: third_party/proto ## Format Go and proto files.
@@ -112,8 +129,8 @@ tidy: ## Tidy both go.mod files.
 
 .PHONY: unchanged
 unchanged: generate tidy ## Demand that generate and tidy make no difference.
-	@git diff --exit-code --stat -- gen proto docs/api.md go.mod go.sum tools || { echo "run 'make generate tidy' and commit"; exit 1; }
-	@test -z "$$(git status --porcelain -- gen proto docs/api.md)" || { echo "generated files are not committed"; exit 1; }
+	@git diff --exit-code --stat -- gen proto docs/api.md deploy go.mod go.sum tools || { echo "run 'make generate tidy' and commit"; exit 1; }
+	@test -z "$$(git status --porcelain -- gen proto docs/api.md deploy)" || { echo "generated files are not committed"; exit 1; }
 
 .PHONY: check
 check: unchanged lint breaking test-all fuzz build ## Run exactly what CI runs.

@@ -15,14 +15,42 @@ import (
 	"github.com/tallyd/tallyd/proto/protofiles"
 )
 
+// descriptorFile describes the standard options. protocs before 22 do not know debug_redact by themselves, and their generator of Java
+// aborts on an option that is in no file that it is given.
+const descriptorFile = "google/protobuf/descriptor.proto"
+
 // dependencyTag is the tag of FileDescriptorProto.dependency, with which the paths of an import's comments begin.
 const dependencyTag = 3
 
 // ClientDescriptorSet returns a serialized google.protobuf.FileDescriptorSet of what a client needs: the contract with its
-// comments, google/rpc's files to read the details of errors, and their imports. Options and imports that only the server reads
-// are left out, so that a client needs no module of google.api or buf.validate; standard options stay. Files come after those that
-// they import. It returns an error when the embedded image is damaged.
+// comments, google/rpc's files to read the details of errors, gRPC's health protocol, and their imports. Options and imports that
+// only the server reads are left out, so that a client needs no module of google.api or buf.validate; standard options stay. Files
+// come after those that they import. It returns an error when the embedded image is damaged.
 func ClientDescriptorSet() ([]byte, error) {
+	set, err := clientSet()
+	if err != nil {
+		return nil, err
+	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(set)
+}
+
+// ClientFiles returns the paths of the files in ClientDescriptorSet that a client is generated from: all but google/protobuf's, which
+// every protobuf runtime brings. It returns an error when the embedded image is damaged.
+func ClientFiles() ([]string, error) {
+	set, err := clientSet()
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, file := range set.GetFile() {
+		if isForClients(file.GetName()) {
+			paths = append(paths, file.GetName())
+		}
+	}
+	return paths, nil
+}
+
+func clientSet() (*descriptorpb.FileDescriptorSet, error) {
 	// Without a resolver every option beyond descriptor.proto's own is unknown, and so are buf's notes about the image.
 	unmarshal := proto.UnmarshalOptions{DiscardUnknown: true, Resolver: new(protoregistry.Types)}
 	image := new(descriptorpb.FileDescriptorSet)
@@ -32,17 +60,20 @@ func ClientDescriptorSet() ([]byte, error) {
 	client := clientFiles{byPath: map[string]*descriptorpb.FileDescriptorProto{}, set: new(descriptorpb.FileDescriptorSet)}
 	for _, file := range image.GetFile() {
 		stripImports(file)
+		if redacts(file.GetMessageType()) {
+			file.Dependency = append(file.Dependency, descriptorFile)
+		}
 		client.byPath[file.GetName()] = file
 	}
-	for _, file := range protofiles.ErrorDetails() {
+	for _, file := range protofiles.ForClients() {
 		client.offer(file)
 	}
 	for _, path := range slices.Sorted(maps.Keys(client.byPath)) {
-		if strings.HasPrefix(path, "tallyd/v1/") || strings.HasPrefix(path, "google/rpc/") {
+		if isForClients(path) {
 			client.add(path)
 		}
 	}
-	return proto.MarshalOptions{Deterministic: true}.Marshal(client.set)
+	return client.set, nil
 }
 
 // clientFiles collects the files of a client in the order in which they can be linked.
@@ -89,11 +120,24 @@ func stripImports(file *descriptorpb.FileDescriptorProto) {
 	})
 }
 
+// redacts tells whether a field of the messages is marked debug_redact.
+func redacts(messages []*descriptorpb.DescriptorProto) bool {
+	return slices.ContainsFunc(messages, func(message *descriptorpb.DescriptorProto) bool {
+		return redacts(message.GetNestedType()) ||
+			slices.ContainsFunc(message.GetField(), func(field *descriptorpb.FieldDescriptorProto) bool {
+				return field.GetOptions().GetDebugRedact()
+			})
+	})
+}
+
 func serverOnly(path string) bool {
-	for _, folder := range []string{"google/api/", "buf/validate/", "tallyd/options/"} {
-		if strings.HasPrefix(path, folder) {
-			return true
-		}
-	}
-	return false
+	return isBelow(path, "google/api/", "buf/validate/", "tallyd/options/")
+}
+
+func isForClients(path string) bool {
+	return isBelow(path, "tallyd/v1/", "google/rpc/", "grpc/health/v1/")
+}
+
+func isBelow(path string, folders ...string) bool {
+	return slices.ContainsFunc(folders, func(folder string) bool { return strings.HasPrefix(path, folder) })
 }

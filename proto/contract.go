@@ -47,7 +47,8 @@ func Files() (*protoregistry.Files, error) {
 }
 
 // WriteSources writes the contract's .proto files below dir, and beside them the files of other projects that they import and
-// google/rpc's, from which any protoc can generate a client. It returns the error of the first file that could not be written.
+// google/rpc's and health's, from which any protoc can generate a client. It returns the error of the first file that could not be
+// written.
 func WriteSources(dir string) error {
 	err := fs.WalkDir(Sources, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {

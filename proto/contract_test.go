@@ -1,6 +1,7 @@
 package contract_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -51,7 +52,9 @@ func TestImageSourcesAndGeneratedCodeAgree(t *testing.T) {
 
 func TestWriteSourcesCompilesWithNothingElse(t *testing.T) {
 	dir := writeSources(t)
-	for _, path := range []string{"google/rpc/status.proto", "google/rpc/code.proto", "google/rpc/error_details.proto"} {
+	for _, path := range []string{
+		"google/rpc/status.proto", "google/rpc/code.proto", "google/rpc/error_details.proto", "grpc/health/v1/health.proto",
+	} {
 		if compile(t, dir, path).Path() != path {
 			t.Errorf("compile(%q) gave another file", path)
 		}
@@ -83,13 +86,52 @@ func TestClientDescriptorSetNeedsNoOtherModule(t *testing.T) {
 			t.Errorf("ClientDescriptorSet() holds %q, want nothing below %s", got, folder)
 		}
 	}
-	for _, path := range []string{"google/rpc/status.proto", "google/rpc/code.proto", "google/rpc/error_details.proto"} {
+	for _, path := range []string{
+		"google/rpc/status.proto", "google/rpc/code.proto", "google/rpc/error_details.proto", "grpc/health/v1/health.proto",
+	} {
 		if !slices.Contains(got, path) {
 			t.Errorf("ClientDescriptorSet() holds %q, want %s among them", got, path)
 		}
 	}
-	if slices.Contains(got, "google/protobuf/descriptor.proto") {
-		t.Errorf("ClientDescriptorSet() holds descriptor.proto, which nothing in it imports any more")
+}
+
+// Older protocs, Debian's among them, do not know debug_redact; their generator of Java aborts on what it does not know, unless the
+// file imports the descriptor.proto that explains it.
+func TestClientDescriptorSetExplainsRedactionToOlderGenerators(t *testing.T) {
+	explained := 0
+	for _, file := range clientSet(t).GetFile() {
+		text, err := proto.MarshalOptions{Deterministic: true}.Marshal(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What a protoc without debug_redact leaves unknown: the field's options with tag 16 set to true.
+		redacts := bytes.Contains(text, []byte("\x42\x03\x80\x01\x01"))
+		imports := slices.Contains(file.GetDependency(), "google/protobuf/descriptor.proto")
+		if redacts != imports {
+			t.Errorf("%s: has debug_redact: %v, imports descriptor.proto: %v, want both or neither", file.GetName(), redacts, imports)
+		}
+		if redacts {
+			explained++
+		}
+	}
+	if explained == 0 {
+		t.Error("no file of ClientDescriptorSet() has debug_redact, want some: this test looks for the wrong bytes")
+	}
+}
+
+// A client is generated from the listed files and its runtime's own, and needs no others.
+func TestClientFilesAreAllThatAClientIsGeneratedFrom(t *testing.T) {
+	listed, err := contract.ClientFiles()
+	if err != nil {
+		t.Fatalf("ClientFiles(): %v", err)
+	}
+	for _, file := range clientSet(t).GetFile() {
+		if name := file.GetName(); slices.Contains(listed, name) == strings.HasPrefix(name, "google/protobuf/") {
+			t.Errorf("ClientFiles() = %q, want all files of ClientDescriptorSet() but google/protobuf's; it is wrong about %s", listed, name)
+		}
+	}
+	if !slices.Contains(listed, "tallyd/v1/form_service.proto") {
+		t.Errorf("ClientFiles() = %q, want tallyd/v1/form_service.proto among them", listed)
 	}
 }
 

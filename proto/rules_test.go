@@ -31,7 +31,7 @@ func TestContractKeepsItsRules(t *testing.T) {
 func TestRulesNameDefects(t *testing.T) {
 	const getFormID = "// Form to return.\n  string form_id = 1 [\n    (google.api.field_behavior) = REQUIRED,\n" +
 		"    (buf.validate.field).string.(tallyd.options.v1.id) = true\n  ];"
-	const listFormsResource = "    option (tallyd.options.v1.resource) = {filtered: true};\n"
+	const listFormsResource = "    option (tallyd.options.v1.resource) = {\n      workspaces: [\"workspace_ids\"]\n      filtered: true\n    };\n"
 	const deleteFormResource = "    option (tallyd.options.v1.resource) = {\n      forms: [\"form_id\"]\n      destroys: \"form_id\"\n    };\n"
 	const listFormsLevel = "    option (tallyd.options.v1.list) = {\n      items: \"items\"\n      has_more: \"hasMore\"\n      max_limit: 500\n    };\n"
 	tests := []struct {

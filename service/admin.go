@@ -15,12 +15,13 @@ import (
 const adminTimeout = 5 * time.Second
 
 // AdminHandler serves what an operator's machinery asks: /livez, whether the process lives; /readyz, whether it can answer calls;
-// /metrics. Nothing else: no profiles, no variables.
-func AdminHandler(ready func() bool, metrics prometheus.Gatherer) http.Handler {
+// /metrics; and page, at /, for the operator. Nothing else: no profiles, no variables.
+func AdminHandler(ready func() bool, metrics prometheus.Gatherer, page http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { reply(w, true) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { reply(w, ready()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET /{$}", page)
 	return mux
 }
 

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -104,10 +106,7 @@ func newClient(t testing.TB, address string) *tally.Client {
 
 func (w *world) start(t testing.TB, client *tally.Client, change func(*service.Config)) {
 	t.Helper()
-	config, err := service.DefaultConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := service.DefaultConfig()
 	config.Log = slog.New(slog.NewJSONHandler(w.log, nil))
 	if change != nil {
 		change(&config)
@@ -265,26 +264,33 @@ const retrying = `{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":4,"
 	"backoffMultiplier":1,"retryableStatusCodes":["UNAVAILABLE","UNKNOWN"]}}]}`
 
 // TestClientRetries shows both halves of the rule on headers: a write that has left is seen once whatever the client's config says,
-// and one that did not leave is tried again.
+// and one that did not leave is tried again. Metrics and traces, which wrap the stream that headers go to, change nothing.
 func TestClientRetries(t *testing.T) {
-	w := newWorld(t, fail(500, "{}"), nil, grpc.WithDefaultServiceConfig(retrying))
-	if err := createForm(t.Context(), w); status.Code(err) != codes.Unknown {
-		t.Errorf("CreateForm() = %v, want UNKNOWN", err)
+	watched := func(c *service.Config) {
+		c.Meter, c.Tracer = sdkmetric.NewMeterProvider(), sdktrace.NewTracerProvider()
 	}
-	if got := w.calls.Load(); got != 1 {
-		t.Errorf("Tally saw %d requests of a write that had left, want 1", got)
-	}
+	for name, change := range map[string]func(*service.Config){"plain": nil, "watched": watched} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, fail(500, "{}"), change, grpc.WithDefaultServiceConfig(retrying))
+			if err := createForm(t.Context(), w); status.Code(err) != codes.Unknown {
+				t.Errorf("CreateForm() = %v, want UNKNOWN", err)
+			}
+			if got := w.calls.Load(); got != 1 {
+				t.Errorf("Tally saw %d requests of a write that had left, want 1", got)
+			}
 
-	closed := httptest.NewServer(body("{}"))
-	closed.Close()
-	w = &world{log: &lockedBuffer{}}
-	w.start(t, newClient(t, closed.URL), nil)
-	w.dial(t, grpc.WithDefaultServiceConfig(retrying))
-	if err := createForm(t.Context(), w); status.Code(err) != codes.Unavailable {
-		t.Errorf("CreateForm() = %v, want UNAVAILABLE", err)
-	}
-	if got := strings.Count(w.log.String(), "finished call"); got != 4 {
-		t.Errorf("the server saw %d tries of a write that could not leave, want 4", got)
+			closed := httptest.NewServer(body("{}"))
+			closed.Close()
+			w = &world{log: &lockedBuffer{}}
+			w.start(t, newClient(t, closed.URL), change)
+			w.dial(t, grpc.WithDefaultServiceConfig(retrying))
+			if err := createForm(t.Context(), w); status.Code(err) != codes.Unavailable {
+				t.Errorf("CreateForm() = %v, want UNAVAILABLE", err)
+			}
+			if got := strings.Count(w.log.String(), "finished call"); got != 4 {
+				t.Errorf("the server saw %d tries of a write that could not leave, want 4", got)
+			}
+		})
 	}
 }
 
@@ -293,10 +299,7 @@ type panicking struct{ service.Tally }
 
 func TestPanicIsContained(t *testing.T) {
 	w := &world{log: &lockedBuffer{}}
-	config, err := service.DefaultConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := service.DefaultConfig()
 	config.Log = slog.New(slog.NewJSONHandler(w.log, nil))
 	w.server = service.NewServer(config, func(to grpc.ServiceRegistrar) {
 		service.Register(to, panicking{}, service.HandlerConfig{})

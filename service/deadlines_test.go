@@ -38,10 +38,7 @@ func (w *waiting) Call(ctx context.Context, _, _ proto.Message, _ ...tally.Optio
 // inMemory serves without a network, so that time may be virtual.
 func inMemory(t *testing.T, upstream service.Tally, change func(*service.Config)) *world {
 	t.Helper()
-	config, err := service.DefaultConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := service.DefaultConfig()
 	config.Log = slog.New(slog.DiscardHandler)
 	change(&config)
 	w := &world{server: service.NewServer(config, func(to grpc.ServiceRegistrar) {
@@ -50,6 +47,7 @@ func inMemory(t *testing.T, upstream service.Tally, change func(*service.Config)
 	listener := bufconn.Listen(1 << 20)
 	var served sync.WaitGroup
 	served.Go(func() { _ = w.server.Serve(listener) })
+	var err error
 	w.conn, err = grpc.NewClient("passthrough:memory", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
 	if err != nil {

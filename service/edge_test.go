@@ -44,7 +44,7 @@ func TestUnixSocket(t *testing.T) {
 
 func TestAdminHandler(t *testing.T) {
 	ready := true
-	handler := AdminHandler(func() bool { return ready }, prometheus.NewRegistry())
+	handler := AdminHandler(func() bool { return ready }, prometheus.NewRegistry(), http.NotFoundHandler())
 	ask := func(path string) int {
 		answer := httptest.NewRecorder()
 		handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))

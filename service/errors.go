@@ -174,6 +174,15 @@ func (m mapped) trailer() metadata.MD {
 	return md
 }
 
+// within tells clients to wait only if the call lasts that long. grpc-java waits whatever its policy says of the code, and its caller
+// would hear of the deadline alone.
+func (m mapped) within(ctx context.Context) mapped {
+	if deadline, ok := ctx.Deadline(); ok && m.pushback > 0 && m.pushback >= time.Until(deadline) {
+		m.pushback = -1
+	}
+	return m
+}
+
 // level is warn for what the caller did and error for what we did; which is which is OpenTelemetry's rule for servers.
 func level(code codes.Code) slog.Level {
 	switch code {

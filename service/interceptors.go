@@ -30,7 +30,10 @@ const (
 	deadlineShave = 20 * time.Millisecond
 	// longestDeadline caps what a caller may ask for: no request to Tally takes longer, and a forgotten call must end.
 	longestDeadline = 5 * time.Minute
-	maxRequestID    = 128
+	// headStart is how long a write waits after its headers: gRPC hands those to a writer of its own and does not say when they are
+	// out. Were the process killed before, a proxy would repeat a write that Tally has.
+	headStart    = 5 * time.Millisecond
+	maxRequestID = 128
 )
 
 // Keys of metadata that tallyd reads and answers with.
@@ -109,7 +112,11 @@ func (s *Server) identify(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
 		if stream == nil {
 			return nil
 		}
-		return stream.SendHeader(metadata.MD{})
+		if err := stream.SendHeader(metadata.MD{}); err != nil {
+			return err
+		}
+		time.Sleep(headStart)
+		return nil
 	}}
 	resp, err := next(tally.NewContext(context.WithValue(ctx, recordKey{}, r), r.call), req)
 	_ = grpc.SetTrailer(ctx, metadata.Pairs(trailerID, r.id, trailerCost, strconv.FormatInt(r.call.Requests(), 10)))
@@ -151,7 +158,7 @@ func mapErrors(ctx context.Context, req any, info *grpc.UnaryServerInfo, next gr
 		return resp, nil
 	}
 	err = attribute(ctx, effectOf(info.FullMethod), err)
-	m := toStatus(err)
+	m := toStatus(err).within(ctx)
 	recordOf(ctx).fail(m, err)
 	_ = grpc.SetTrailer(ctx, m.trailer())
 	return nil, m.status.Err()

@@ -104,10 +104,7 @@ func streamWorld(t *testing.T) (*grpc.ClientConn, *lockedBuffer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := service.DefaultConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := service.DefaultConfig()
 	audit := &lockedBuffer{}
 	config.Audit = service.NewAuditLog(audit, func(err error) { t.Error(err) })
 	config.Authority = &service.Authority{Policy: keeper.Current, Places: policy.NewPlaces(nil)}

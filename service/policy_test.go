@@ -46,7 +46,8 @@ func get(form string) rpc {
 	return rpc{"FormService/GetForm", &tallydv1.GetFormRequest{FormId: form}}
 }
 
-// TestGrants is the policy as callers meet it: what is theirs works, all else is CALLER_NOT_ALLOWED, whether it exists or not.
+// TestGrants is the policy as callers meet it: what is theirs works, all else is CALLER_NOT_ALLOWED, whether it exists or not. It covers
+// row 73: a form that one caller has just read, through look-ups that all share, is denied to another.
 func TestGrants(t *testing.T) {
 	g := newGuarded(t, company)
 	const none = "CALLER_NOT_ALLOWED"
@@ -94,6 +95,11 @@ func TestGrants(t *testing.T) {
 
 		{"form by id", "classes", get("Wrkshp"), "OK"},
 		{"method that no rule names", "classes", rpc{"FormService/ListQuestions", &tallydv1.ListQuestionsRequest{FormId: "Wrkshp"}}, none},
+
+		{"forms of the own workspace", "shop", rpc{"FormService/ListForms", &tallydv1.ListFormsRequest{WorkspaceIds: []string{"wsShop"}}}, "OK"},
+		{"forms of a foreign workspace", "shop", rpc{"FormService/ListForms", &tallydv1.ListFormsRequest{WorkspaceIds: []string{"wsShop", "wsCust"}}}, none},
+		{"forms of an unknown workspace", "shop", rpc{"FormService/ListForms", &tallydv1.ListFormsRequest{WorkspaceIds: []string{"nosuch"}}}, none},
+		{"row 73: a form that others just read", "hiring", get("Whsale"), none},
 
 		{"any form", "reader", get("Holidy"), "OK"},
 		{"forms are no workspaces", "reader", rpc{"WorkspaceService/GetWorkspace", &tallydv1.GetWorkspaceRequest{WorkspaceId: "wsShop"}}, none},

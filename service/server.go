@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"buf.build/go/protovalidate"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -16,6 +18,8 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/tallyd/tallyd/service/statuspage"
 )
 
 // HealthTally is the health service name that follows the state of the key; the empty name and the services' own do not.
@@ -27,7 +31,10 @@ type Config struct {
 	DefaultDeadline time.Duration
 	// MaxConnectionAge ends connections, so that clients spread over new replicas; gRPC adds 10 % of jitter.
 	MaxConnectionAge time.Duration
-	// Drain bounds how long calls under way may take when the server stops.
+	// LameDuck is how long calls are still taken when the server stops and its health says no already: balancers and proxies learn
+	// of it late, and what they send until then must not be lost.
+	LameDuck time.Duration
+	// Drain bounds how long stopping may take, LameDuck and the calls under way included.
 	Drain time.Duration
 	// Reflection serves the contract with its comments.
 	Reflection bool
@@ -41,18 +48,23 @@ type Config struct {
 	Check protovalidate.Validator
 	// Log gets one line per call.
 	Log *slog.Logger
+	// Meter takes gRPC's own metrics of calls; nil for none.
+	Meter metric.MeterProvider
+	// Tracer takes a span of each call; nil for none.
+	Tracer trace.TracerProvider
+	// Observe is told of each finished call; it must be quick. May be nil.
+	Observe func(statuspage.Call)
 }
 
-// DefaultConfig returns the configuration that production uses. It returns the error of the validator.
-func DefaultConfig() (Config, error) {
-	validator, err := protovalidate.New()
+// DefaultConfig returns the configuration that production uses.
+func DefaultConfig() Config {
 	return Config{
 		DefaultDeadline:  30 * time.Second,
 		MaxConnectionAge: 30 * time.Minute,
 		Drain:            25 * time.Second,
-		Check:            validator,
+		Check:            protovalidate.GlobalValidator, // one for the process: each remembers its own rules
 		Log:              slog.New(slog.DiscardHandler),
-	}, err
+	}
 }
 
 const (
@@ -70,6 +82,7 @@ type Server struct {
 	config   Config
 	grpc     *grpc.Server
 	health   *health.Server
+	spans    *spans          // nil for none
 	stopping context.Context //nolint:containedctx // it is the server's own life, which its streams watch
 	stop     context.CancelFunc
 
@@ -89,6 +102,8 @@ func NewServer(config Config, register func(grpc.ServiceRegistrar)) *Server {
 		grpc.Creds(creds),
 		s.unaryChain(),
 		s.streamChain(),
+		s.callMetrics(),
+		s.callSpans(),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxSendMsgSize(maxAnswerBytes),
@@ -103,6 +118,7 @@ func NewServer(config Config, register func(grpc.ServiceRegistrar)) *Server {
 	)
 	register(s.grpc)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
+	s.spans.learn(s.grpc.GetServiceInfo())
 	s.setAll(healthpb.HealthCheckResponse_NOT_SERVING)
 	s.SetTally(healthpb.HealthCheckResponse_UNKNOWN)
 	if config.Reflection {
@@ -136,21 +152,25 @@ func (s *Server) SetTally(status healthpb.HealthCheckResponse_ServingStatus) {
 	s.health.SetServingStatus(HealthTally, status)
 }
 
-// Shutdown stops in the order in which nobody is surprised: health says no, GOAWAY tells clients to go elsewhere, streams that
-// would never end are ended, calls under way get Drain to finish, and what is left is cut.
+// Shutdown stops in the order in which nobody is surprised: health says no while calls are taken for another LameDuck, GOAWAY tells
+// clients to go elsewhere, streams that would never end are ended, calls under way get the rest of Drain to finish, and what is left
+// is cut.
 func (s *Server) Shutdown() {
 	s.mu.Lock()
 	s.ready = false
 	s.mu.Unlock()
 	s.health.Shutdown()
+	limit := time.NewTimer(s.config.Drain)
+	defer limit.Stop()
+	// A listener that closes resets the connections that nobody took from it yet, and their proxies cannot tell a call that was on
+	// one from a call that was carried out.
+	<-time.After(min(s.config.LameDuck, s.config.Drain))
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
 		s.grpc.GracefulStop()
 	}()
 	s.stop()
-	limit := time.NewTimer(s.config.Drain)
-	defer limit.Stop()
 	select {
 	case <-drained:
 	case <-limit.C:

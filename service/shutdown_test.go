@@ -1,19 +1,23 @@
 package service_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"regexp"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tallyd/tallyd/service"
+	"github.com/tallyd/tallyd/service/tally"
 )
 
 func TestShutdownOrder(t *testing.T) {
@@ -60,6 +64,42 @@ func wantEnd(t *testing.T, watch grpc.ServerStreamingClient[healthpb.HealthCheck
 		return
 	}
 }
+
+// TestLameDuck holds that calls are taken for a while after health says no, and not for longer.
+func TestLameDuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t, instant{}, func(c *service.Config) { c.LameDuck = 5 * time.Second })
+		watch, err := healthpb.NewHealthClient(w.conn).Watch(t.Context(), &healthpb.HealthCheckRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := watch.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		go w.server.Shutdown()
+		if last, err := watch.Recv(); err != nil || last.GetStatus() != healthpb.HealthCheckResponse_NOT_SERVING || time.Since(begin) != 0 {
+			t.Errorf("Watch() = %v, %v after %v, want NOT_SERVING at once", last, err, time.Since(begin))
+		}
+		time.Sleep(4900 * time.Millisecond)
+		if err := getForm("f1")(t.Context(), w); err != nil {
+			t.Errorf("GetForm() while proxies learn = %v, want nil", err)
+		}
+		wantEnd(t, watch)
+		if took := time.Since(begin); took != 5*time.Second {
+			t.Errorf("the watch ended after %v, want 5s", took)
+		}
+		synctest.Wait() // streams end beside the listener, not after it
+		if err := getForm("f1")(t.Context(), w); status.Code(err) != codes.Unavailable {
+			t.Errorf("GetForm() after the lame duck = %v, want Unavailable", err)
+		}
+	})
+}
+
+// instant is a Tally that answers at once.
+type instant struct{ service.Tally }
+
+func (instant) Call(context.Context, proto.Message, proto.Message, ...tally.Option) error { return nil }
 
 // TestConnectionsAge holds that connections end after a while, so that clients find new replicas, and that no call notices.
 func TestConnectionsAge(t *testing.T) {

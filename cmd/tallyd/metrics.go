@@ -3,9 +3,12 @@ package main
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
 )
 
 func newRegistry() *prometheus.Registry {
@@ -30,17 +33,49 @@ func keyGauge(registry *prometheus.Registry) func(rejected bool) {
 }
 
 // countDrift counts by kind alone, since the paths come from Tally and have no end; each path is logged once, up to a bound,
-// and without what hide hides.
-func countDrift(registry *prometheus.Registry, log *slog.Logger, hide func(string) string) func(path, kind string) {
+// and without what hide hides. It also returns how to ask for the sum.
+func countDrift(registry *prometheus.Registry, log *slog.Logger, hide func(string) string) (note func(path, kind string), sum func() int64) {
 	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tallyd_drift_total", Help: "Values in Tally's answers that the contract does not know, by kind.",
 	}, []string{"kind"})
 	registry.MustRegister(counter)
 	once := newOnceLog(log, hide)
+	var total atomic.Int64
 	return func(path, kind string) {
 		counter.WithLabelValues(kind).Inc()
+		total.Add(1)
 		once.note(path, kind)
+	}, total.Load
+}
+
+// otherWord stands for a word that is not among those that a label may have.
+const otherWord = "OTHER"
+
+// countErrors returns how to count a call that failed. The reasons are those of the contract, so that their number is known.
+func countErrors(registry *prometheus.Registry) func(reason string) {
+	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tallyd_call_errors_total", Help: "Calls of the contract's methods that failed, by the reason that their callers read.",
+	}, []string{"reason"})
+	registry.MustRegister(counter)
+	return func(reason string) {
+		if _, known := tallydv1.ErrorReason_value["ERROR_REASON_"+reason]; !known {
+			reason = otherWord
+		}
+		counter.WithLabelValues(reason).Inc()
 	}
+}
+
+// countDecisions returns how to count what the policy decides. Why a call was denied is a reason of tallyd_call_errors_total.
+func countDecisions(registry *prometheus.Registry) func(decision string) {
+	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tallyd_policy_decisions_total",
+		Help: "Decisions of the policy: allowed, denied, or shadow for what only a policy in shadow lets through.",
+	}, []string{"decision"})
+	registry.MustRegister(counter)
+	for _, decision := range []string{"allowed", "denied", "shadow"} {
+		counter.WithLabelValues(decision)
+	}
+	return func(decision string) { counter.WithLabelValues(decision).Inc() }
 }
 
 const (
@@ -87,15 +122,6 @@ func policyGauge(registry *prometheus.Registry) func(ok bool) {
 			gauge.Set(0)
 		}
 	}
-}
-
-// countDecisions returns how to count what the policy decides.
-func countDecisions(registry *prometheus.Registry) func(decision string) {
-	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "tallyd_policy_decisions_total", Help: "Calls by what the policy decided: allowed, denied, or shadow for what would be denied.",
-	}, []string{"decision"})
-	registry.MustRegister(counter)
-	return func(decision string) { counter.WithLabelValues(decision).Inc() }
 }
 
 // countAuditFailures returns how to say that a record of the audit trail is lost.

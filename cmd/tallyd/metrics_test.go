@@ -40,16 +40,7 @@ func TestKeyGauge(t *testing.T) {
 // scrape reads the metrics of the admin port that the log names.
 func scrape(t *testing.T, log *lockedBuffer) string {
 	t.Helper()
-	var line struct{ Msg, Address string }
-	for text := range strings.Lines(log.String()) {
-		if err := json.Unmarshal([]byte(text), &line); err != nil {
-			t.Fatalf("log line %q: %v", text, err)
-		}
-		if line.Msg == "admin port open" {
-			break
-		}
-	}
-	resp, err := http.Get("http://" + line.Address + "/metrics")
+	resp, err := http.Get(adminAddress(t, log) + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,4 +50,20 @@ func scrape(t *testing.T, log *lockedBuffer) string {
 		t.Fatal(err)
 	}
 	return string(body)
+}
+
+// adminAddress returns the admin port that the log names.
+func adminAddress(t *testing.T, log *lockedBuffer) string {
+	t.Helper()
+	var line struct{ Msg, Address string }
+	for text := range strings.Lines(log.String()) {
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			t.Fatalf("log line %q: %v", text, err)
+		}
+		if line.Msg == "admin port open" {
+			return "http://" + line.Address
+		}
+	}
+	t.Fatalf("the log names no admin port: %s", log)
+	return ""
 }

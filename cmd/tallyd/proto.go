@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -14,12 +16,19 @@ import (
 type protoCmd struct {
 	Out           string `placeholder:"DIR" help:"Write the contract's .proto files and every file that they import below this folder, for protoc 22 or later."`
 	DescriptorSet string `placeholder:"FILE" help:"Write the contract with comments as a FileDescriptorSet that needs no other module, for protoc --descriptor_set_in, buf generate and grpcurl -protoset; - for standard output."`
+	List          bool   `help:"Print the names of the files that a client is generated from, for the command line of protoc."`
 }
 
-// Validate returns an error unless exactly one of the two flags is set. Kong calls it while it parses the command line.
+// Validate returns an error unless exactly one of the flags is set. Kong calls it while it parses the command line.
 func (c *protoCmd) Validate() error {
-	if (c.Out == "") == (c.DescriptorSet == "") {
-		return errors.New("exactly one of --out=DIR and --descriptor-set=FILE is needed")
+	set := 0
+	for _, isSet := range []bool{c.Out != "", c.DescriptorSet != "", c.List} {
+		if isSet {
+			set++
+		}
+	}
+	if set != 1 {
+		return errors.New("exactly one of --out=DIR, --descriptor-set=FILE and --list is needed")
 	}
 	return nil
 }
@@ -28,6 +37,9 @@ func (c *protoCmd) Validate() error {
 func (c *protoCmd) Run(ctx *kong.Context) error {
 	if c.Out != "" {
 		return contract.WriteSources(c.Out)
+	}
+	if c.List {
+		return list(ctx.Stdout)
 	}
 	set, err := contract.ClientDescriptorSet()
 	if err != nil {
@@ -42,4 +54,13 @@ func (c *protoCmd) Run(ctx *kong.Context) error {
 		return fmt.Errorf("write the descriptor set: %w", err)
 	}
 	return nil
+}
+
+func list(out io.Writer) error {
+	files, err := contract.ClientFiles()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, strings.Join(files, "\n"))
+	return err
 }

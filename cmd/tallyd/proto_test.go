@@ -36,8 +36,10 @@ func TestProtoWantsExactlyOneTarget(t *testing.T) {
 		args    []string
 		wantErr string
 	}{
-		{name: "neither", wantErr: "exactly one of --out=DIR and --descriptor-set=FILE is needed"},
-		{name: "both", args: []string{"--out=a", "--descriptor-set=b"}, wantErr: "exactly one of --out=DIR and --descriptor-set=FILE is needed"},
+		{name: "neither", wantErr: "exactly one of --out=DIR, --descriptor-set=FILE and --list is needed"},
+		{name: "both", args: []string{"--out=a", "--descriptor-set=b"}, wantErr: "exactly one of --out=DIR, --descriptor-set=FILE and --list is needed"},
+		{name: "list of what", args: []string{"--list", "--out=a"}, wantErr: "exactly one of --out=DIR, --descriptor-set=FILE and --list is needed"},
+		{name: "list", args: []string{"--list"}},
 		{name: "folder", args: []string{"--out=a"}},
 		{name: "descriptor set", args: []string{"--descriptor-set=-"}},
 	}
@@ -67,6 +69,19 @@ func TestProtoWritesSources(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, path)); err != nil {
 			t.Errorf("after Run(--out): %v", err)
 		}
+	}
+}
+
+func TestProtoListsFiles(t *testing.T) {
+	ctx, stdout, err := parseProto(t, "--list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ctx.Run(); err != nil {
+		t.Fatalf("Run(--list) = %v, want nil", err)
+	}
+	if want := "tallyd/v1/form_service.proto\n"; !strings.Contains(stdout.String(), want) {
+		t.Errorf("Run(--list) printed %q, want %q in it", stdout, want)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -27,21 +28,29 @@ import (
 // allowAll is the policy that says openly that whoever reaches the port may do all.
 const allowAll = "allow-all"
 
+const (
+	// usualLameDuck is longer than endpoints take to reach the proxies of a cluster.
+	usualLameDuck = 5 * time.Second
+	// longestLameDuck leaves calls under way a part of the time in which the process stops.
+	longestLameDuck = 20 * time.Second
+)
+
 type serveCmd struct {
 	upstreamFlags
 
-	Listen          string        `default:"127.0.0.1:50051" placeholder:"ADDR" help:"gRPC: HOST:PORT or unix:PATH."`
-	AdminListen     string        `default:"127.0.0.1:9464" placeholder:"ADDR" help:"HTTP for operators: /livez, /readyz, /metrics; empty for none."`
-	Sandbox         bool          `help:"Start the built-in pretend Tally and use it: no key, no network."`
-	SandboxRate     int           `default:"100" placeholder:"N" help:"Requests a minute that the built-in pretend Tally allows; 0 for any number."`
-	Policy          string        `placeholder:"FILE" help:"Who may do what; allow-all says openly that whoever reaches the port may do all. Needed to listen beyond this machine. Re-read on change."`
-	AuditLog        string        `placeholder:"FILE" help:"Record of each write and each denial, as JSON lines; stderr and stdout are names too. With a policy it is written among the log lines unless it has a file of its own."`
-	TLSCert         string        `name:"tls-cert" placeholder:"FILE" help:"Certificate chain in PEM: serve TLS. Re-read on change, like the two below."`
-	TLSKey          string        `name:"tls-key" placeholder:"FILE" help:"Private key of the certificate."`
-	TLSClientCA     string        `name:"tls-client-ca" placeholder:"FILE" help:"Authorities in PEM: callers must show a certificate that one of them signed."`
-	Reflection      string        `default:"auto" enum:"auto,on,off" placeholder:"WHEN" help:"gRPC reflection: auto (on for loopback and the sandbox), on or off."`
-	DefaultDeadline time.Duration `default:"30s" placeholder:"DURATION" help:"Deadline of calls that bring none."`
-	LogFormat       string        `default:"auto" enum:"auto,text,json" placeholder:"FORMAT" help:"auto is text on a terminal, else json."`
+	Listen          string         `default:"127.0.0.1:50051" placeholder:"ADDR" help:"gRPC: HOST:PORT or unix:PATH."`
+	AdminListen     string         `default:"127.0.0.1:9464" placeholder:"ADDR" help:"HTTP for operators: /livez, /readyz, /metrics, a status page at /; empty for none."`
+	Sandbox         bool           `help:"Start the built-in pretend Tally and use it: no key, no network."`
+	SandboxRate     int            `default:"100" placeholder:"N" help:"Requests a minute that the built-in pretend Tally allows; 0 for any number."`
+	Policy          string         `placeholder:"FILE" help:"Who may do what; allow-all says openly that whoever reaches the port may do all. Needed to listen beyond this machine. Re-read on change."`
+	AuditLog        string         `placeholder:"FILE" help:"Record of each write and each denial, as JSON lines; stderr and stdout are names too. With a policy it is written among the log lines unless it has a file of its own."`
+	TLSCert         string         `name:"tls-cert" placeholder:"FILE" help:"Certificate chain in PEM: serve TLS. Re-read on change, like the two below."`
+	TLSKey          string         `name:"tls-key" placeholder:"FILE" help:"Private key of the certificate."`
+	TLSClientCA     string         `name:"tls-client-ca" placeholder:"FILE" help:"Authorities in PEM: callers must show a certificate that one of them signed."`
+	Reflection      string         `default:"auto" enum:"auto,on,off" placeholder:"WHEN" help:"gRPC reflection: auto (on for loopback and the sandbox), on or off."`
+	DefaultDeadline time.Duration  `default:"30s" placeholder:"DURATION" help:"Deadline of calls that bring none."`
+	LameDuck        *time.Duration `placeholder:"DURATION" help:"How long calls are still taken after SIGTERM, when health says no already and proxies are yet to learn of it, at most 20s. By default 5s where other machines reach the port, else 0."`
+	LogFormat       string         `default:"auto" enum:"auto,text,json" placeholder:"FORMAT" help:"auto is text on a terminal, else json."`
 }
 
 // Run serves until ctx ends, then drains.
@@ -78,7 +87,7 @@ func (s serveCmd) serve(ctx context.Context, c console, up *upstream, log *slog.
 		}
 		log.Info("admin port open", slog.String("address", admin.Addr().String()))
 		group.Go(func() error {
-			return service.ServeAdmin(drain, admin, service.AdminHandler(up.server.Ready, up.metrics))
+			return service.ServeAdmin(drain, admin, service.AdminHandler(up.server.Ready, up.seen.Metrics, up.page))
 		})
 	}
 	group.Go(func() error { return up.keeper.Run(drain) })
@@ -116,6 +125,9 @@ func (s serveCmd) check() error {
 	if s.DefaultDeadline <= 0 {
 		return usagef("--default-deadline must be more than 0")
 	}
+	if lame := s.lameDuck(); lame < 0 || lame > longestLameDuck {
+		return usagef("--lame-duck must be from 0 to %v", longestLameDuck)
+	}
 	return s.checkUpstream()
 }
 
@@ -150,6 +162,8 @@ type upstream struct {
 	server  *service.Server
 	policy  *policy.Keeper // nil without one
 	metrics *prometheus.Registry
+	seen    *observation
+	page    http.Handler
 	drift   func(path, kind string)
 	close   func()
 }
@@ -164,30 +178,44 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 		return nil, err
 	}
 	up := &upstream{metrics: newRegistry()}
-	up.drift = countDrift(up.metrics, log, up.hide)
-	check := func(ctx context.Context, key apikey.Key) (apikey.Identity, error) {
-		return service.CheckKey(ctx, up.client, key)
-	}
-	rejected := keyGauge(up.metrics)
-	notify := func(state apikey.State) {
-		rejected(state.Rejected)
-		if up.server != nil {
-			up.server.SetTally(healthOf(state))
-		}
-	}
-	if up.keeper, err = apikey.New(source, check, apikey.WithLogger(log), apikey.WithNotify(notify)); err != nil {
+	if up.seen, err = newObservation(ctx, up.metrics, log); err != nil {
 		stop()
+		return nil, usageError{err}
+	}
+	up.close = func() {
+		if up.client != nil {
+			up.client.Close()
+		}
+		up.seen.Stop(ctx)
+		stop()
+	}
+	up.drift, up.seen.drifted = countDrift(up.metrics, log, up.hide)
+	if err := up.keep(source, log); err != nil {
+		up.close()
 		return nil, usageError{err}
 	}
 	up.client = tally.New(contract, tally.Config{ //nolint:contextcheck // its connections live as long as it does
 		URL: base, Version: s.TallyVersion, UserAgent: userAgent(), Keys: up.keeper,
-		Limits: tally.DefaultLimits(), Drift: up.drift, Log: log,
+		Limits: tally.DefaultLimits(), Drift: up.drift, Watch: up.seen.Watch(base), Log: log,
 	})
-	up.close = func() {
-		up.client.Close()
-		stop()
-	}
+	up.page = up.seen.page(base, up.keeper.State)
 	return up, nil
+}
+
+// keep gives the key to its custodian, and tells what becomes of it.
+func (u *upstream) keep(source apikey.Source, log *slog.Logger) (err error) {
+	check := func(ctx context.Context, key apikey.Key) (apikey.Identity, error) {
+		return service.CheckKey(ctx, u.client, key)
+	}
+	rejected := keyGauge(u.metrics)
+	notify := func(state apikey.State) {
+		rejected(state.Rejected)
+		if u.server != nil {
+			u.server.SetTally(healthOf(state))
+		}
+	}
+	u.keeper, err = apikey.New(source, check, apikey.WithLogger(log), apikey.WithNotify(notify))
+	return err
 }
 
 // hide keeps the key out of the names that Tally uses, among which may be an echo of it.
@@ -224,11 +252,9 @@ func (s serveCmd) place(ctx context.Context, log *slog.Logger) (*url.URL, apikey
 
 // prepare makes the server.
 func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
-	config, err := service.DefaultConfig()
-	if err != nil {
-		return err
-	}
-	config.DefaultDeadline, config.Log = s.DefaultDeadline, log
+	config := service.DefaultConfig()
+	config.DefaultDeadline, config.LameDuck, config.Log = s.DefaultDeadline, s.lameDuck(), log
+	up.seen.apply(&config)
 	if err := s.authorize(&config, up, c, log); err != nil {
 		return err
 	}
@@ -237,6 +263,7 @@ func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 			Cert: s.TLSCert, Key: s.TLSKey, ClientCA: s.TLSClientCA, Log: log,
 			Optional: up.policy != nil && up.policy.Current().ProvesWithoutCertificate(),
 		}
+		var err error
 		if config.Credentials, err = files.Credentials(); err != nil {
 			return usageError{err}
 		}
@@ -252,11 +279,11 @@ func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 func (s serveCmd) authorize(config *service.Config, up *upstream, c console, log *slog.Logger) error {
 	if s.hasPolicy() {
 		var err error
-		if up.policy, err = policy.Open(s.Policy, prover(log), log, policyGauge(up.metrics)); err != nil {
+		if up.policy, err = policy.Open(s.Policy, prover(log), log, up.seen.read); err != nil {
 			return usagef("--policy: %w", err)
 		}
 		config.Authority = &service.Authority{
-			Policy: up.policy.Current, Places: policy.NewPlaces(service.NewFinder(up.client)), Decided: countDecisions(up.metrics),
+			Policy: up.policy.Current, Places: policy.NewPlaces(service.NewFinder(up.client)), Decided: up.seen.decided,
 		}
 		config.Audit = log.With(slog.Bool("audit", true))
 	}
@@ -267,7 +294,7 @@ func (s serveCmd) authorize(config *service.Config, up *upstream, c console, log
 	if err != nil {
 		return usagef("--audit-log: %w", err)
 	}
-	config.Audit = service.NewAuditLog(sink, countAuditFailures(up.metrics, log))
+	config.Audit = service.NewAuditLog(sink, up.seen.lost)
 	return nil
 }
 
@@ -282,6 +309,18 @@ func (s serveCmd) auditSink(c console) (io.Writer, error) {
 		return c.out, nil
 	default:
 		return service.OpenAuditFile(s.AuditLog)
+	}
+}
+
+// lameDuck returns how long calls are taken while proxies learn that this process stops. A port of this machine alone has none.
+func (s serveCmd) lameDuck() time.Duration {
+	switch {
+	case s.LameDuck != nil:
+		return *s.LameDuck
+	case service.IsLocal(s.Listen):
+		return 0
+	default:
+		return usualLameDuck
 	}
 }
 

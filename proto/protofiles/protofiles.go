@@ -14,6 +14,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
@@ -27,20 +28,22 @@ func imports() []protoreflect.FileDescriptor {
 	}
 }
 
-// ErrorDetails returns google/rpc's files. The contract does not import them, but nobody can read an error's details without.
-func ErrorDetails() []protoreflect.FileDescriptor {
+// ForClients returns the files that the contract does not import and that clients need all the same: google/rpc's to read the details
+// of an error, and gRPC's health protocol.
+func ForClients() []protoreflect.FileDescriptor {
 	return []protoreflect.FileDescriptor{
 		code.File_google_rpc_code_proto,
 		errdetails.File_google_rpc_error_details_proto,
 		status.File_google_rpc_status_proto,
+		grpc_health_v1.File_grpc_health_v1_health_proto,
 	}
 }
 
-// WriteImports writes the contract's imports and google/rpc's files below dir, at their import paths. It returns the error of the
+// WriteImports writes the contract's imports and the files for clients below dir, at their import paths. It returns the error of the
 // first file that could not be printed or written.
 func WriteImports(dir string) error {
 	printer := protoprint.Printer{SortElements: false}
-	for _, file := range append(imports(), ErrorDetails()...) {
+	for _, file := range append(imports(), ForClients()...) {
 		var text bytes.Buffer
 		if err := printer.PrintProtoFile(file, &text); err != nil {
 			return fmt.Errorf("print %s: %w", file.Path(), err)

@@ -22,7 +22,7 @@ func TestWriteImportsParsesToTheSame(t *testing.T) {
 	if err := WriteImports(dir); err != nil {
 		t.Fatalf("WriteImports() = %v, want nil", err)
 	}
-	for _, want := range append(imports(), ErrorDetails()...) {
+	for _, want := range append(imports(), ForClients()...) {
 		t.Run(want.Path(), func(t *testing.T) {
 			got := compile(t, dir, want.Path())
 			if diff := cmp.Diff(descriptor(t, want), descriptor(t, got), protocmp.Transform()); diff != "" {

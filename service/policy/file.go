@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"buf.build/go/protovalidate"
 	"buf.build/go/protoyaml"
@@ -35,9 +34,6 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s (and %d more: see `tallyd policy check`)", e.Problems[0], len(e.Problems)-1)
 }
 
-// validator knows the rules of the schema; making it takes milliseconds.
-var validator = sync.OnceValues(func() (protovalidate.Validator, error) { return protovalidate.New() })
-
 // Load reads a policy from a file. It returns an *Error when the file says something wrong, else the error of reading it.
 func Load(file string) (*Policy, error) {
 	data, err := os.ReadFile(filepath.Clean(file))
@@ -52,16 +48,12 @@ func Parse(file string, data []byte) (*Policy, error) {
 	if len(data) > maxFile {
 		return nil, &Error{Problems: []string{fmt.Sprintf("%s: holds %d bytes, a policy at most %d", file, len(data), maxFile)}}
 	}
-	rules, err := validator()
-	if err != nil {
-		return nil, err
-	}
 	var root yaml.Node
 	if err := yaml.Unmarshal(data, &root); err != nil {
 		return nil, &Error{Problems: []string{file + ": " + strings.TrimPrefix(err.Error(), "yaml: ")}}
 	}
 	config := &configv1.Policy{}
-	options := protoyaml.UnmarshalOptions{Path: file, Validator: messages{rules}}
+	options := protoyaml.UnmarshalOptions{Path: file, Validator: messages{}}
 	if err := options.Unmarshal(data, config); err != nil {
 		return nil, &Error{Problems: problems(file, err)}
 	}
@@ -76,11 +68,11 @@ func Parse(file string, data []byte) (*Policy, error) {
 	return newPolicy(file, config, lines), nil
 }
 
-// messages fits the validator to its reader.
-type messages struct{ protovalidate.Validator }
+// messages fits the one validator of the process, which remembers rules for all that use it, to its reader.
+type messages struct{}
 
 // Validate returns a *protovalidate.ValidationError for a message that breaks a rule.
-func (m messages) Validate(msg proto.Message) error { return m.Validator.Validate(msg) }
+func (messages) Validate(msg proto.Message) error { return protovalidate.Validate(msg) }
 
 // problems takes the joined errors of the reader apart: each begins with file, line and column, and goes on with an excerpt.
 func problems(file string, err error) []string {

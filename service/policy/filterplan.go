@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -146,10 +147,13 @@ func (p *filter) place(msg protoreflect.Message, workspace string) *Place {
 	return &at
 }
 
+// link is where an address begins, in whatever way JSON writes it.
+var link = regexp.MustCompile(`(?i)(:|\\u003a)(/|\\/|\\u002f){2}`)
+
 // holdsLink reports whether a text, which is JSON or a value for people, may hold a link to a file: anywhere below the top, or at
 // Tally. A link at the top of an answer is what the respondent wrote.
 func holdsLink(text string) bool {
-	if !strings.Contains(text, "://") && !strings.Contains(text, `:\/\/`) {
+	if !strings.ContainsAny(text, ":\\") || !link.MatchString(text) {
 		return false
 	}
 	return text[0] != '"' || strings.Contains(text, "tally.so")

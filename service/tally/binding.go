@@ -30,6 +30,7 @@ type method struct {
 	name     string
 	verb     string
 	effect   Effect
+	template string // the path as the contract has it, with names in place of ids
 	segments []segment
 	request  *plan
 	response *plan
@@ -122,7 +123,7 @@ func (m *method) setRoute(rule *annotations.HttpRule) error {
 }
 
 func (m *method) setPath(path string) error {
-	m.collection = true
+	m.template, m.collection = path, true
 	for text := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
 		name, isField := strings.CutPrefix(text, "{")
 		if !isField {

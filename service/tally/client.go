@@ -42,6 +42,10 @@ type Config struct {
 	Limits Limits
 	// Drift is told of what an answer holds and the contract does not; it must be quick. May be nil.
 	Drift func(path, kind string)
+	// Watch is told of each request before it leaves: its verb, its path as the contract has it, without an id, and how many went
+	// before it in the same call. The request goes on with the context that it returns; what else it returns is told the status, 0
+	// without an answer, and in one of few words what went wrong, empty for nothing. It must be quick. May be nil.
+	Watch func(ctx context.Context, verb, template string, before int) (context.Context, func(status int, failure string))
 	// Log gets what no caller hears of. May be nil.
 	Log *slog.Logger
 	// TLS replaces the system's certificate pool; nil for the default.
@@ -64,6 +68,11 @@ type Client struct {
 func New(contract *Contract, config Config) *Client {
 	if config.Drift == nil {
 		config.Drift = func(string, string) {}
+	}
+	if config.Watch == nil {
+		config.Watch = func(ctx context.Context, _, _ string, _ int) (context.Context, func(int, string)) {
+			return ctx, func(int, string) {}
+		}
 	}
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)

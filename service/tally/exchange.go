@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -229,7 +230,34 @@ func (x *exchange) writeTrip(ctx context.Context, key apikey.Key, sent *departur
 	return nil, sent, ctx.Err()
 }
 
+// exchangeOnce makes one request and lets Config.Watch see it.
 func (x *exchange) exchangeOnce(ctx context.Context, cancel context.CancelCauseFunc, key apikey.Key, sent *departure) (*reply, error) {
+	ctx, done := x.client.config.Watch(ctx, x.method.verb, x.method.template, x.attempts-1)
+	answer, err := x.overHTTP(ctx, cancel, key, sent)
+	status := 0
+	if answer != nil {
+		status = answer.status
+	}
+	done(status, failureName(ctx, sent, answer, err))
+	return answer, err
+}
+
+// failureName is the kind of an attempt's failure in one word, or empty.
+func failureName(ctx context.Context, sent *departure, answer *reply, err error) string {
+	if err == nil {
+		return ""
+	}
+	kind := KindTimeout
+	if !errors.Is(err, errOurLimit) {
+		kind = transportKind(ctx, sent, err)
+	}
+	if answer != nil {
+		kind = bodyKind(kind, err)
+	}
+	return strings.ReplaceAll(strings.ToLower(kind.String()), " ", "_")
+}
+
+func (x *exchange) overHTTP(ctx context.Context, cancel context.CancelCauseFunc, key apikey.Key, sent *departure) (*reply, error) {
 	req, err := x.request(withKey(httptrace.WithClientTrace(ctx, x.trace(cancel, sent)), key))
 	if err != nil {
 		return nil, err

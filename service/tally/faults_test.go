@@ -178,21 +178,23 @@ func checkFault(t *testing.T, err error, kind tally.Kind, outcome tally.Outcome)
 // TestRedirectsAreNeverFollowed covers rows 18 to 20: the key must not travel, not even to a sub-domain or another port.
 func TestRedirectsAreNeverFollowed(t *testing.T) {
 	elsewhere := play(t, reply("200 OK", json, okForm))
-	leavesNothing(t)
 	for _, status := range []string{"301", "302", "303", "307", "308"} {
-		for i, call := range []func() (proto.Message, proto.Message){read, write} {
-			fake := play(t, reply(status+" X", "Location: "+elsewhere.url()+"/secret?token=abc", ""))
-			client := clientFor(t, fake.url())
-			req, resp := call()
-			err := client.Call(t.Context(), req, resp)
-			checkFault(t, err, tally.KindRedirect, tally.OutcomeUnknown)
-			failure, _ := errors.AsType[*tally.Error](err)
-			if want := strings.TrimPrefix(elsewhere.url(), "http://"); failure.RedirectHost != want {
-				t.Errorf("%s, call %d: RedirectHost = %q, want %q", status, i, failure.RedirectHost, want)
-			}
-			if n := fake.requests.Load(); n != 1 {
-				t.Errorf("%s, call %d: %d requests, want 1", status, i, n)
-			}
+		for name, call := range map[string]func() (proto.Message, proto.Message){"read": read, "write": write} {
+			t.Run(status+" "+name, func(t *testing.T) {
+				fake := play(t, reply(status+" X", "Location: "+elsewhere.url()+"/secret?token=abc", ""))
+				leavesNothing(t)
+				client := clientFor(t, fake.url())
+				req, resp := call()
+				err := client.Call(t.Context(), req, resp)
+				checkFault(t, err, tally.KindRedirect, tally.OutcomeUnknown)
+				failure, _ := errors.AsType[*tally.Error](err)
+				if want := strings.TrimPrefix(elsewhere.url(), "http://"); failure.RedirectHost != want {
+					t.Errorf("RedirectHost = %q, want %q", failure.RedirectHost, want)
+				}
+				if n := fake.requests.Load(); n != 1 {
+					t.Errorf("%d requests, want 1", n)
+				}
+			})
 		}
 	}
 	if n := elsewhere.requests.Load(); n != 0 {

@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 		"echo":     serveEcho,
 		"proxy":    serveProxy,
 		"adapter":  serveAdapter,
+		"chain":    serveChain,
+		"watched":  serveWatched,
+		"bare":     serveBare,
 	}[os.Getenv(roleVariable)]
 	if serve == nil {
 		m.Run()

@@ -64,27 +64,31 @@ func usual(path string, more ...field) []field {
 // maxFrame is what a peer must take without asking.
 const maxFrame = 16 << 10
 
-// send writes a request with one message as its body.
+// send writes a request with one message as its body. A peer that refuses the headers may close before it has read them all: what it
+// answers tells.
 func (w *wire) send(t *testing.T, headers []field, message []byte) {
 	t.Helper()
+	id := w.stream
+	w.stream += 2
+	_ = w.sendWhole(id, headers, message)
+}
+
+func (w *wire) sendWhole(id uint32, headers []field, message []byte) error {
+	if err := w.sendHeaders(id, headers); err != nil {
+		return err
+	}
+	body := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message)))
+	return w.frames.WriteData(id, true, append(body, message...))
+}
+
+// sendHeaders writes headers in as many frames as it takes.
+func (w *wire) sendHeaders(id uint32, headers []field) error {
 	w.headers.Reset()
 	for _, h := range headers {
 		if err := w.encoder.WriteField(hpack.HeaderField{Name: h.name, Value: h.value}); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
-	id := w.stream
-	w.stream += 2
-	// A peer that refuses the headers may close before it has read them all: what it answers tells.
-	if w.sendHeaders(id) != nil {
-		return
-	}
-	body := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message)))
-	_ = w.frames.WriteData(id, true, append(body, message...))
-}
-
-// sendHeaders writes what was encoded, in as many frames as it takes.
-func (w *wire) sendHeaders(id uint32) error {
 	block := w.headers.Bytes()
 	first := block[:min(maxFrame, len(block))]
 	block = block[len(first):]

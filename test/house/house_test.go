@@ -18,17 +18,20 @@ const module = "github.com/tallyd/tallyd/"
 
 // mayImport lists, for each room, the rooms below it that it may know; a room that is missing here fails the test.
 var mayImport = map[string][]string{
-	"examples":        {},
-	"gen":             {},
-	"proto":           {},
-	"proto/apidoc":    {"gen", "proto"},
-	"service/apikey":  {},
-	"service/sandbox": {},
-	"service/policy":  {"gen"},
-	"service/tally":   {"gen", "service/apikey"},
-	"service":         {"gen", "proto", "service/apikey", "service/policy", "service/tally"},
-	"cmd":             {"gen", "proto", "service", "service/apikey", "service/policy", "service/sandbox", "service/tally"},
-	"test":            {"gen", "proto", "service", "service/apikey", "service/policy", "service/sandbox", "service/tally"},
+	"deploy":             {"gen"},
+	"examples":           {},
+	"gen":                {},
+	"proto":              {},
+	"proto/apidoc":       {"gen", "proto"},
+	"service/apikey":     {},
+	"service/policy":     {"gen"},
+	"service/sandbox":    {},
+	"service/statuspage": {},
+	"service/tally":      {"gen", "service/apikey"},
+	"service/telemetry":  {},
+	"service":            {"gen", "proto", "service/apikey", "service/policy", "service/statuspage", "service/tally"},
+	"cmd":                {"gen", "proto", "service", "service/apikey", "service/policy", "service/sandbox", "service/statuspage", "service/tally", "service/telemetry"},
+	"test":               {"gen", "proto", "service", "service/apikey", "service/policy", "service/sandbox", "service/tally"},
 }
 
 type listed struct {

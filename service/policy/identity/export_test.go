@@ -1,6 +1,8 @@
 package identity
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
 	"sync"
 	"time"
 )
@@ -30,3 +32,18 @@ func (c *Clock) Add(d time.Duration) {
 
 // JWTAt is JWT with a clock.
 func JWTAt(config JWTConfig, now func() time.Time) (Source, error) { return newTokens(config, now) }
+
+// LastElement returns what the parser of x-forwarded-client-cert makes of a header.
+func LastElement(header string) (uris, dns []string, err error) {
+	last, err := lastElement(header)
+	return last.uris, last.dns, err
+}
+
+// Remember lets a source remember a number of tokens, as if it had verified them, and returns how many it remembers then.
+func Remember(source Source, number int, until time.Time) int {
+	t := source.(*tokens)
+	for range number {
+		t.remember(sha256.Sum256([]byte(rand.Text())), verdict{until: until})
+	}
+	return len(t.known)
+}

@@ -2,7 +2,7 @@ package identity
 
 import (
 	"errors"
-	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -56,28 +56,19 @@ type element struct {
 
 // name returns the SPIFFE id of the client, else its first DNS name, else nothing.
 func (e element) name() (string, error) {
-	var found string
-	for _, text := range e.uris {
-		if !strings.HasPrefix(text, spiffeScheme+"://") {
-			continue
-		}
-		id, err := url.Parse(text)
-		if err != nil {
-			return "", errSPIFFE
-		}
-		name, err := spiffeID(id)
-		if err != nil {
-			return "", err
-		}
-		if found != "" && name != found {
-			return "", errors.New("the header " + headerXFCC + " names several SPIFFE ids")
-		}
-		found = name
+	at := slices.IndexFunc(e.uris, claimsSPIFFE)
+	if at < 0 && len(e.dns) == 0 {
+		return "", nil
 	}
-	if found != "" || len(e.dns) == 0 {
-		return found, nil
+	if at < 0 {
+		return dnsIdentity("dns", e.dns[0])
 	}
-	return dnsIdentity("dns", e.dns[0])
+	for _, other := range e.uris {
+		if other != e.uris[at] {
+			return "", errSeveralURIs
+		}
+	}
+	return parseSPIFFE(e.uris[at])
 }
 
 var errXFCC = errors.New("the header " + headerXFCC + " does not keep its grammar")
@@ -178,7 +169,7 @@ func (l linkerd) identify(c call) (Identity, error) {
 		return Identity{}, err
 	}
 	if strings.HasPrefix(header, spiffeScheme+"://") {
-		name, err := element{uris: []string{header}}.name()
+		name, err := parseSPIFFE(header)
 		return Identity{Name: name, Source: "linkerd"}, err
 	}
 	name, err := dnsIdentity("linkerd", header)

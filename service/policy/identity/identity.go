@@ -113,6 +113,28 @@ func spiffeID(id *url.URL) (string, error) {
 	return spiffeScheme + "://" + id.Host + id.Path, nil
 }
 
+// errSeveralURIs is of certificates, whoever checked them: one that has several URIs is no SPIFFE certificate.
+var errSeveralURIs = errors.New("the caller's certificate names several URIs, so that none of them is a SPIFFE identity")
+
+// claimsSPIFFE tells whether a URI is meant for a SPIFFE id, well written or not.
+func claimsSPIFFE(text string) bool {
+	scheme, _, found := strings.Cut(text, ":")
+	return found && strings.EqualFold(scheme, spiffeScheme)
+}
+
+// parseSPIFFE returns the SPIFFE id in a text that is nothing else.
+func parseSPIFFE(text string) (string, error) {
+	id, err := url.Parse(text)
+	if err != nil {
+		return "", errSPIFFE
+	}
+	name, err := spiffeID(id)
+	if err == nil && name != text {
+		return "", errSPIFFE
+	}
+	return name, err
+}
+
 var dnsName = regexp.MustCompile(`^[a-z0-9_*]([a-z0-9_.-]{0,251}[a-z0-9])?$`)
 
 // dnsIdentity returns the identity of a DNS name.

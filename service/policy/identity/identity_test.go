@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/tallyd/tallyd/service/policy/identity"
@@ -112,8 +115,8 @@ func newAuthority(t testing.TB) *authority {
 	return &authority{cert: cert, key: key, pool: pool}
 }
 
-// issue returns a certificate with these names.
-func (a *authority) issue(t testing.TB, uris, dns []string) tls.Certificate {
+// issue returns a certificate with these names, changed as the caller likes.
+func (a *authority) issue(t testing.TB, uris, dns []string, change ...func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -131,6 +134,9 @@ func (a *authority) issue(t testing.TB, uris, dns []string) tls.Certificate {
 		}
 		template.URIs = append(template.URIs, id)
 	}
+	for _, f := range change {
+		f(template)
+	}
 	data, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
 		t.Fatal(err)
@@ -147,21 +153,40 @@ func TestMTLS(t *testing.T) {
 			ClientAuth: auth, ClientCAs: ours.pool,
 		}))
 	}
-	const nobody = "the call brings no identity that this service accepts"
+	const (
+		nobody  = "the call brings no identity that this service accepts"
+		several = "the caller's certificate names several URIs, so that none of them is a SPIFFE identity"
+		noID    = "the caller's SPIFFE id is not one: it must be spiffe://TRUST-DOMAIN/PATH and nothing more"
+		signs   = "the caller's certificate is an authority's, which is no SPIFFE identity"
+		long    = "the caller's name has spaces, control characters or more than 512 bytes"
+	)
+	isCA := func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }
+	maySign := func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign }
+	onlyCN := func(c *x509.Certificate) { c.Subject.CommonName = "orders.example" }
 	tests := []struct {
 		name      string
 		by        *authority
 		uris, dns []string
+		change    func(*x509.Certificate)
 		want      string
 	}{
-		{"SPIFFE id", ours, []string{"spiffe://prod/ns/shop/sa/orders"}, []string{"orders.example"}, "mtls spiffe://prod/ns/shop/sa/orders"},
-		{"DNS name", ours, nil, []string{"Orders.Example", "second.example"}, "mtls dns:orders.example"},
-		{"another URI", ours, []string{"https://orders.example"}, []string{"orders.example"}, "mtls dns:orders.example"},
-		{"two URIs", ours, []string{"spiffe://prod/a", "spiffe://prod/b"}, nil, "the caller's certificate names several URIs, so that none of them is a SPIFFE identity"},
-		{"no SPIFFE id", ours, []string{"spiffe://prod:80/a"}, nil, "the caller's SPIFFE id is not one: it must be spiffe://TRUST-DOMAIN/PATH and nothing more"},
-		{"a way up", ours, []string{"spiffe://prod/ns/../sa"}, nil, "the caller's SPIFFE id is not one: it must be spiffe://TRUST-DOMAIN/PATH and nothing more"},
-		{"no name", ours, nil, nil, nobody},
-		{"of another authority, not verified", theirs, []string{"spiffe://prod/ns/shop/sa/orders"}, nil, nobody},
+		{"SPIFFE id", ours, []string{"spiffe://prod/ns/shop/sa/orders"}, []string{"orders.example"}, nil, "mtls spiffe://prod/ns/shop/sa/orders"},
+		{"DNS name", ours, nil, []string{"Orders.Example", "second.example"}, nil, "mtls dns:orders.example"},
+		{"another URI", ours, []string{"https://orders.example"}, []string{"orders.example"}, nil, "mtls dns:orders.example"},
+		{"two ids", ours, []string{"spiffe://prod/a", "spiffe://prod/b"}, []string{"orders.example"}, nil, several},
+		{"an id behind another URI", ours, []string{"https://orders.example", "spiffe://prod/a"}, nil, nil, several},
+		{"no SPIFFE id", ours, []string{"spiffe://prod:80/a"}, nil, nil, noID},
+		{"scheme alone", ours, []string{"spiffe:a"}, []string{"orders.example"}, nil, noID},
+		{"a way up", ours, []string{"spiffe://prod/ns/../sa"}, nil, nil, noID},
+		{"a query", ours, []string{"spiffe://prod/a?b"}, nil, nil, noID},
+		{"a hidden slash", ours, []string{"spiffe://prod/a%2Fb"}, nil, nil, noID},
+		{"upper-case trust domain", ours, []string{"spiffe://Prod/a"}, nil, nil, noID},
+		{"long id", ours, []string{"spiffe://prod/" + strings.Repeat("a", 512)}, nil, nil, long},
+		{"an authority", ours, []string{"spiffe://prod/a"}, []string{"orders.example"}, isCA, signs},
+		{"may sign", ours, []string{"spiffe://prod/a"}, nil, maySign, signs},
+		{"common name alone", ours, nil, nil, onlyCN, nobody},
+		{"no name", ours, nil, nil, nil, nobody},
+		{"of another authority, not verified", theirs, []string{"spiffe://prod/ns/shop/sa/orders"}, nil, nil, nobody},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -169,8 +194,13 @@ func TestMTLS(t *testing.T) {
 			if test.by == theirs {
 				auth = tls.RequireAnyClientCert // shown, but nobody vouches for it
 			}
+			var change []func(*x509.Certificate)
+			if test.change != nil {
+				change = append(change, test.change)
+			}
+			own := test.by.issue(t, test.uris, test.dns, change...)
 			got := server(auth).ask(t, credentials.NewTLS(&tls.Config{
-				RootCAs: ours.pool, Certificates: []tls.Certificate{test.by.issue(t, test.uris, test.dns)}, MinVersion: tls.VersionTLS12,
+				RootCAs: ours.pool, Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS12,
 			}))
 			if got != test.want {
 				t.Errorf("the caller is %q, want %q", got, test.want)
@@ -186,6 +216,7 @@ func TestForwarded(t *testing.T) {
 		grammar = "the header x-forwarded-client-cert does not keep its grammar"
 		several = "the call has several headers x-forwarded-client-cert, of which nobody knows which one the proxy set"
 		noID    = "the caller's SPIFFE id is not one: it must be spiffe://TRUST-DOMAIN/PATH and nothing more"
+		uris    = "the caller's certificate names several URIs, so that none of them is a SPIFFE identity"
 	)
 	header := func(values ...string) (md []string) {
 		for _, value := range values {
@@ -208,16 +239,33 @@ func TestForwarded(t *testing.T) {
 		{"By is not the client", header(`By=spiffe://prod/tallyd;Hash=00`), nobody},
 		{"open quote", header(`Subject="a;URI=spiffe://prod/a`), grammar},
 		{"text behind a quote", header(`Subject="a"b;URI=spiffe://prod/a`), grammar},
+		{"pair behind a quote", header(`Subject="a"xURI=spiffe://prod/forged`), grammar},
 		{"quote in the middle", header(`Subject=a"b;URI=spiffe://prod/a`), grammar},
 		{"no pair", header(`URI`), grammar},
 		{"empty element", header(`URI=spiffe://prod/a,`), grammar},
 		{"strange key", header(`U RI=spiffe://prod/a`), grammar},
-		{"two different ids", header(`URI=spiffe://prod/a;URI=spiffe://prod/b`), "the header x-forwarded-client-cert names several SPIFFE ids"},
+		{"two different ids", header(`URI=spiffe://prod/a;URI=spiffe://prod/b`), uris},
+		{"an id beside another URI", header(`URI=https://a.example;URI=spiffe://prod/a`), uris},
+		{"one id twice", header(`URI=spiffe://prod/a;URI="spiffe://prod/a"`), "xfcc spiffe://prod/a"},
+		{"upper-case scheme", header(`URI=SPIFFE://prod/a;DNS=weaker.example`), noID},
+		{"scheme alone", header(`URI=spiffe:a;DNS=weaker.example`), noID},
+		{"an empty fragment", header(`URI=spiffe://prod/a#;DNS=weaker.example`), noID},
+		{"another URI", header(`URI=https://a.example;DNS=a.example`), "xfcc dns:a.example"},
+		{"empty DNS name", header(`URI=;DNS=;DNS=a.example`), "the caller's DNS name is not one"},
+		{"quotes and escapes end where they end", header(`Subject="\\";URI=spiffe://prod/real`), "xfcc spiffe://prod/real"},
+		{"a quote opened in an earlier element", header(`URI=spiffe://prod/forged;Subject=",By=spiffe://prod/t;Subject="CN=x";URI=spiffe://prod/real`), grammar},
+		{"an escape at the end of an earlier element", header(`URI=spiffe://prod/forged;Subject="\,By=spiffe://prod/t;Subject="";URI=spiffe://prod/real`), grammar},
+		{"line break in an id", header(`URI="spiffe://prod/a%0Ab"`), noID},
+		{"long id", header("URI=spiffe://prod/" + strings.Repeat("a", 512)), "the caller's name has spaces, control characters or more than 512 bytes"},
+		{"long header", header("URI=spiffe://prod/a;Cert=" + strings.Repeat("a", 8<<10)), "the header x-forwarded-client-cert is too long"},
+		{"upper-case key of the metadata", []string{"X-Forwarded-Client-Cert", "URI=spiffe://prod/a"}, "xfcc spiffe://prod/a"},
 		{"no id", header(`URI="spiffe://prod/a b"`), noID},
 		{"two headers", header(`URI=spiffe://prod/a`, `URI=spiffe://prod/b`), several},
 		{"empty", header(``), nobody},
 		{"Linkerd", []string{"l5d-client-id", "orders.shop.serviceaccount.identity.linkerd.cluster.local"}, "linkerd linkerd:orders.shop.serviceaccount.identity.linkerd.cluster.local"},
 		{"Linkerd with SPIFFE", []string{"l5d-client-id", "spiffe://prod/ns/shop/sa/orders"}, "linkerd spiffe://prod/ns/shop/sa/orders"},
+		{"Linkerd, upper-case scheme", []string{"l5d-client-id", "SPIFFE://prod/a"}, "the caller's DNS name is not one"},
+		{"Linkerd, two in one", []string{"l5d-client-id", "a.example,b.example"}, "the caller's DNS name is not one"},
 		{"Linkerd, no name", []string{"l5d-client-id", "orders shop"}, "the caller's DNS name is not one"},
 		{"Linkerd twice", []string{"l5d-client-id", "a", "l5d-client-id", "b"}, "the call has several headers l5d-client-id, of which nobody knows which one the proxy set"},
 	}
@@ -260,26 +308,67 @@ func TestOrder(t *testing.T) {
 	client := credentials.NewTLS(&tls.Config{
 		RootCAs: ours.pool, Certificates: []tls.Certificate{ours.issue(t, []string{"spiffe://prod/cert"}, nil)}, MinVersion: tls.VersionTLS12,
 	})
-	xfcc := []string{"x-forwarded-client-cert", "URI=spiffe://prod/header"}
+	const good, bad = "URI=spiffe://prod/header", "URI=spiffe://prod/header;"
+	trusted := identity.XFCC(identity.DefaultPeers())
 	tests := []struct {
 		name    string
 		sources []identity.Source
+		header  string
 		want    string
 	}{
-		{"certificate first", []identity.Source{identity.MTLS(), identity.XFCC(identity.DefaultPeers())}, "mtls spiffe://prod/cert"},
-		{"header first", []identity.Source{identity.XFCC(identity.DefaultPeers()), identity.MTLS()}, "xfcc spiffe://prod/header"},
-		{"header of an untrusted peer", []identity.Source{identity.XFCC(far), identity.MTLS()}, "mtls spiffe://prod/cert"},
+		{"certificate first", []identity.Source{identity.MTLS(), trusted}, good, "mtls spiffe://prod/cert"},
+		{"header first", []identity.Source{trusted, identity.MTLS()}, good, "xfcc spiffe://prod/header"},
+		{"bad header first", []identity.Source{trusted, identity.MTLS()}, bad, "the header x-forwarded-client-cert does not keep its grammar"},
+		{"header of an untrusted peer", []identity.Source{identity.XFCC(far), identity.MTLS()}, good, "mtls spiffe://prod/cert"},
+		{"bad header of an untrusted peer", []identity.Source{identity.XFCC(far), identity.MTLS()}, bad, "mtls spiffe://prod/cert"},
+		{"nothing to try", nil, good, "the call brings no identity that this service accepts"},
 	}
 	for _, test := range tests {
-		if got := open(t, identity.New(test.sources...), "tcp", creds).ask(t, client, xfcc...); got != test.want {
-			t.Errorf("%s: the caller is %q, want %q", test.name, got, test.want)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			got := open(t, identity.New(test.sources...), "tcp", creds).ask(t, client, "x-forwarded-client-cert", test.header)
+			if got != test.want {
+				t.Errorf("the caller is %q, want %q", got, test.want)
+			}
+		})
 	}
 }
 
-// TestPeers holds that a misspelt peer is named.
+// TestPeers holds which addresses a list means: IPv4 within IPv6 is IPv4, and an empty list means nobody.
 func TestPeers(t *testing.T) {
-	if _, err := identity.ParsePeers([]string{"10.0.0.0/8", "sidecar"}); err == nil {
-		t.Error(`ParsePeers("sidecar") = nil, want an error that names it`)
+	tests := []struct {
+		name  string
+		peers []string
+		addr  net.Addr
+		want  bool
+	}{
+		{"in the range", []string{"10.0.0.0/8"}, &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3).To4()}, true},
+		{"IPv4 within IPv6", []string{"10.0.0.0/8"}, &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3).To16()}, true},
+		{"a range of IPv4 within IPv6", []string{"::ffff:10.0.0.0/104"}, &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3)}, true},
+		{"an address of IPv4 within IPv6", []string{"::ffff:10.1.2.3"}, &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3)}, true},
+		{"outside a range of IPv4 within IPv6", []string{"::ffff:10.0.0.0/104"}, &net.TCPAddr{IP: net.IPv4(11, 1, 2, 3)}, false},
+		{"outside", []string{"10.0.0.0/8"}, &net.TCPAddr{IP: net.IPv4(11, 1, 2, 3)}, false},
+		{"with a zone", []string{"fe80::/10"}, &net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0"}, true},
+		{"socket", []string{"unix"}, &net.UnixAddr{Net: "unix"}, true},
+		{"socket not listed", []string{"0.0.0.0/0", "::/0"}, &net.UnixAddr{Net: "unix"}, false},
+		{"no list", nil, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, false},
+		{"no address", []string{"0.0.0.0/0", "::/0", "unix"}, nil, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			peers, err := identity.ParsePeers(test.peers)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx := peer.NewContext(t.Context(), &peer.Peer{Addr: test.addr})
+			ctx = metadata.NewIncomingContext(ctx, metadata.Pairs("l5d-client-id", "a.example"))
+			if _, err := identity.New(identity.Linkerd(peers)).Resolve(ctx); (err == nil) != test.want {
+				t.Errorf("Resolve() of a call by %v = %v, want trust in %q: %t", test.addr, err, test.peers, test.want)
+			}
+		})
+	}
+	for _, misspelt := range []string{"sidecar", "10.0.0.0/33", "UNIX", " unix", "fe80::1%eth0", ""} {
+		if _, err := identity.ParsePeers([]string{"10.0.0.0/8", misspelt}); err == nil || !strings.Contains(err.Error(), strconv.Quote(misspelt)) {
+			t.Errorf("ParsePeers(%q) = %v, want an error that names it", misspelt, err)
+		}
 	}
 }

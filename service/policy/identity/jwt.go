@@ -1,23 +1,28 @@
 package identity
 
 import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json" // the one that tells iss from ISS and takes no name twice
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
 // JWTConfig says whose tokens count.
 type JWTConfig struct {
-	// Name is the issuer's within identities: jwt:NAME:SUBJECT.
+	// Name is the issuer's within identities: jwt:NAME:SUBJECT. It is a word without a colon.
 	Name string
 	// Issuer and Audience are what tokens must carry as iss and, among others, as aud.
 	Issuer, Audience string
@@ -27,7 +32,7 @@ type JWTConfig struct {
 	CAFile string
 	// BearerFile holds a token to send to the URL, read each time; empty for none.
 	BearerFile string
-	// Algorithms are the signature algorithms that count; none means RS256 and ES256.
+	// Algorithms are the signature algorithms that count; none means RS256, ES256 and EdDSA.
 	Algorithms []string
 	// Log is told of keys that cannot be read; may be nil.
 	Log *slog.Logger
@@ -47,6 +52,7 @@ var (
 	errTokens      = errors.New("the call brings several authorization headers")
 	errTokenLong   = errors.New("the bearer token is too long")
 	errToken       = errors.New("the bearer token is no signed JSON Web Token")
+	errCritical    = errors.New("the bearer token demands extensions that this service does not know")
 	errAlgorithm   = errors.New("the bearer token is signed by an algorithm that this service does not accept")
 	errSignature   = errors.New("the bearer token is signed by no key of its issuer")
 	errExpired     = errors.New("the bearer token has expired")
@@ -80,23 +86,42 @@ func JWT(config JWTConfig) (Source, error) { return newTokens(config, time.Now) 
 
 func newTokens(config JWTConfig, now func() time.Time) (*tokens, error) {
 	t := &tokens{config: config, now: now, known: map[[sha256.Size]byte]verdict{}}
-	if len(config.Algorithms) == 0 {
-		config.Algorithms = []string{string(jose.RS256), string(jose.ES256)}
-	}
-	for _, name := range config.Algorithms {
-		if name == "none" || strings.HasPrefix(name, "HS") {
-			return nil, fmt.Errorf("jwt %s: algorithm %s would let everybody sign who can verify", config.Name, name)
-		}
-		t.algorithms = append(t.algorithms, jose.SignatureAlgorithm(name))
-	}
 	if config.Name == "" || config.Issuer == "" || config.Audience == "" {
 		return nil, errors.New("jwt: name, issuer and audience are required")
 	}
+	if !issuerName.MatchString(config.Name) {
+		return nil, fmt.Errorf("jwt %q: the name must be a word without a colon, so that identities are told apart", config.Name)
+	}
 	var err error
+	if t.algorithms, err = algorithms(config.Algorithms); err != nil {
+		return nil, fmt.Errorf("jwt %s: %w", config.Name, err)
+	}
 	if t.keys, err = newKeySet(config, now); err != nil {
 		return nil, fmt.Errorf("jwt %s: %w", config.Name, err)
 	}
 	return t, nil
+}
+
+var issuerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// algorithms reads the names of signature algorithms that only the owner of a private key can use.
+func algorithms(names []string) ([]jose.SignatureAlgorithm, error) {
+	if len(names) == 0 {
+		return []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.EdDSA}, nil
+	}
+	list := make([]jose.SignatureAlgorithm, 0, len(names))
+	for _, name := range names {
+		if upper := strings.ToUpper(name); upper == "NONE" || strings.HasPrefix(upper, "HS") {
+			return nil, fmt.Errorf("algorithm %s would let everybody sign who can verify", name)
+		}
+		list = append(list, jose.SignatureAlgorithm(name))
+		if !slices.Contains([]jose.SignatureAlgorithm{
+			jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
+		}, list[len(list)-1]) {
+			return nil, fmt.Errorf("algorithm %q is not known", name)
+		}
+	}
+	return list, nil
 }
 
 func (t *tokens) close() { t.keys.close() }
@@ -137,7 +162,10 @@ func bearer(c call) (string, error) {
 	if len(token) > maxToken {
 		return "", errTokenLong
 	}
-	return strings.TrimSpace(token), nil
+	if token = strings.TrimSpace(token); token == "" {
+		return "", errToken // a proof was announced: to go on without one would be to fall back
+	}
+	return token, nil
 }
 
 // issuerOf says which issuer a token claims to be of: only to find the source that will verify it.
@@ -164,7 +192,7 @@ func (t *tokens) recall(digest [sha256.Size]byte) string {
 	t.mu.Lock()
 	at, known := t.known[digest]
 	t.mu.Unlock()
-	if _, reading, looked := t.keys.held(); !known || at.reading != reading || t.now().Sub(looked) >= t.keys.age || !t.now().Before(at.until) {
+	if held := t.keys.held(); !known || at.reading != held.number || t.keys.due(held) || !t.now().Before(at.until) {
 		return ""
 	}
 	return at.name
@@ -172,30 +200,40 @@ func (t *tokens) recall(digest [sha256.Size]byte) string {
 
 // verify returns the name in a token.
 func (t *tokens) verify(c call, token string, digest [sha256.Size]byte) (string, error) {
-	keys, reading, err := t.keys.current(c.ctx)
-	if err != nil {
-		return "", err
-	}
-	parsed, err := jwt.ParseSigned(token, t.algorithms)
+	parsed, err := jose.ParseSignedCompact(token, t.algorithms)
 	if err != nil {
 		return "", parseError(err)
 	}
-	claims, err := check(parsed, keys)
-	if errors.Is(err, errSignature) {
-		// The issuer may have a new key.
-		if keys, reading, err = t.keys.renewed(c.ctx, reading); err != nil {
-			return "", err
-		}
-		claims, err = check(parsed, keys)
+	// The library knows the extension b64, which RFC 7797 forbids in tokens; every other one would fail later as a bad signature.
+	if extra := parsed.Signatures[0].Protected.ExtraHeaders; extra["crit"] != nil || extra["b64"] != nil {
+		return "", errCritical
 	}
+	keys, err := t.keys.current(c.ctx)
 	if err != nil {
 		return "", err
+	}
+	payload := genuine(parsed, keys.set)
+	if payload == nil {
+		old := keys.number
+		if keys, err = t.keys.renewed(c.ctx); err != nil {
+			return "", err
+		}
+		if keys.number != old {
+			payload = genuine(parsed, keys.set)
+		}
+	}
+	if payload == nil {
+		return "", errSignature
+	}
+	claims := &jwt.Claims{}
+	if json.Unmarshal(payload, claims) != nil {
+		return "", errToken
 	}
 	if err := t.accept(claims); err != nil {
 		return "", err
 	}
 	name := "jwt:" + t.config.Name + ":" + claims.Subject
-	t.remember(digest, verdict{name: name, until: claims.Expiry.Time().Add(leeway), reading: reading})
+	t.remember(digest, verdict{name: name, until: claims.Expiry.Time().Add(leeway), reading: keys.number})
 	return name, nil
 }
 
@@ -209,31 +247,40 @@ func parseError(err error) error {
 // maxTried bounds the keys that a token without a key id is tried with.
 const maxTried = 10
 
-// check verifies the signature with the keys that the token's header may mean. A key in the header itself means nothing.
-func check(token *jwt.JSONWebToken, keys *jose.JSONWebKeySet) (*jwt.Claims, error) {
-	header := token.Headers[0]
+// genuine returns what a token says if one of the keys that its header may mean signed it; else nil. A key in the header itself, or an
+// address of one, means nothing.
+func genuine(token *jose.JSONWebSignature, keys []jose.JSONWebKey) []byte {
+	header := token.Signatures[0].Protected
 	tried := 0
-	for i := range keys.Keys {
-		key := &keys.Keys[i]
-		if !suits(key, header) || tried >= maxTried {
+	for i := range keys {
+		if !suits(&keys[i], header) {
 			continue
 		}
-		tried++
-		claims := &jwt.Claims{}
-		if token.Claims(key.Key, claims) == nil {
-			return claims, nil
+		if tried++; tried > maxTried {
+			break
+		}
+		if payload, err := token.Verify(keys[i].Key); err == nil {
+			return payload
 		}
 	}
-	return nil, errSignature
+	return nil
 }
 
-// suits tells whether a key is meant: by its id, for signatures, and for no other algorithm than its own. That its type fits the
-// algorithm the library demands.
+// suits tells whether a key is meant: by its id, and for no other algorithm than its own and those of its type.
 func suits(key *jose.JSONWebKey, header jose.Header) bool {
-	return key.IsPublic() && key.Valid() &&
-		(header.KeyID == "" || key.KeyID == header.KeyID) &&
-		(key.Use == "" || key.Use == "sig") &&
-		(key.Algorithm == "" || key.Algorithm == header.Algorithm)
+	if header.KeyID != "" && key.KeyID != header.KeyID || key.Algorithm != "" && key.Algorithm != header.Algorithm {
+		return false
+	}
+	switch key.Key.(type) {
+	case *rsa.PublicKey:
+		return strings.HasPrefix(header.Algorithm, "RS") || strings.HasPrefix(header.Algorithm, "PS")
+	case *ecdsa.PublicKey:
+		return strings.HasPrefix(header.Algorithm, "ES")
+	case ed25519.PublicKey:
+		return header.Algorithm == string(jose.EdDSA)
+	default:
+		return false
+	}
 }
 
 // accept checks what a genuine token says.

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/x509"
 	"errors"
 
 	"google.golang.org/grpc/credentials"
@@ -27,7 +28,11 @@ func (mtls) identify(c call) (Identity, error) {
 			continue
 		}
 		if len(leaf.URIs) > 1 {
-			return Identity{}, errors.New("the caller's certificate names several URIs, so that none of them is a SPIFFE identity")
+			return Identity{}, errSeveralURIs
+		}
+		// The standard of SPIFFE certificates demands this: an authority's id is no caller's.
+		if leaf.IsCA || leaf.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0 {
+			return Identity{}, errors.New("the caller's certificate is an authority's, which is no SPIFFE identity")
 		}
 		name, err := spiffeID(id)
 		return Identity{Name: name, Source: "mtls"}, err

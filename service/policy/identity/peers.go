@@ -25,17 +25,30 @@ func ParsePeers(list []string) (Peers, error) {
 			peers.unix = true
 			continue
 		}
-		prefix, err := netip.ParsePrefix(text)
+		prefix, err := parseRange(text)
 		if err != nil {
-			address, addressErr := netip.ParseAddr(text)
-			if addressErr != nil {
-				return Peers{}, fmt.Errorf("from: %q is neither an address range such as 10.0.0.0/8 nor unix", text)
-			}
-			prefix = netip.PrefixFrom(address.Unmap(), address.Unmap().BitLen())
+			return Peers{}, err
 		}
-		peers.prefixes = append(peers.prefixes, prefix.Masked())
+		peers.prefixes = append(peers.prefixes, prefix)
 	}
 	return peers, nil
+}
+
+// parseRange reads a range or an address as peers' addresses are compared: IPv4 within IPv6 is IPv4, and there are no zones.
+func parseRange(text string) (netip.Prefix, error) {
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		address, addressErr := netip.ParseAddr(text)
+		if addressErr != nil || address.Zone() != "" {
+			return netip.Prefix{}, fmt.Errorf("from: %q is neither an address range such as 10.0.0.0/8 nor unix", text)
+		}
+		prefix = netip.PrefixFrom(address, address.BitLen())
+	}
+	const mapped = 96 // bits before the IPv4 address
+	if prefix.Addr().Is4In6() && prefix.Bits() >= mapped {
+		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-mapped)
+	}
+	return prefix.Masked(), nil
 }
 
 // DefaultPeers are the neighbours on this machine: a sidecar shares its pod's loopback.

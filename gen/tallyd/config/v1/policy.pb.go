@@ -324,7 +324,7 @@ type Jwt struct {
 	CaFile string `protobuf:"bytes,6,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
 	// File with a bearer token that jwks_url demands, read each time.
 	BearerFile string `protobuf:"bytes,7,opt,name=bearer_file,json=bearerFile,proto3" json:"bearer_file,omitempty"`
-	// Signature algorithms that tokens may use; without any RS256 and ES256. Never `none`, never a shared secret.
+	// Signature algorithms that tokens may use; without any RS256, ES256 and EdDSA. Never `none`, never a shared secret.
 	Algorithms    []string `protobuf:"bytes,8,rep,name=algorithms,proto3" json:"algorithms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
