@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -48,13 +49,13 @@ func Parse(file string, data []byte) (*Policy, error) {
 	if len(data) > maxFile {
 		return nil, &Error{Problems: []string{fmt.Sprintf("%s: holds %d bytes, a policy at most %d", file, len(data), maxFile)}}
 	}
+	data = lineFeeds.ReplaceAll(data, []byte("\n"))
 	var root yaml.Node
 	if err := yaml.Unmarshal(data, &root); err != nil {
 		return nil, &Error{Problems: []string{file + ": " + strings.TrimPrefix(err.Error(), "yaml: ")}}
 	}
 	config := &configv1.Policy{}
-	options := protoyaml.UnmarshalOptions{Path: file, Validator: messages{}}
-	if err := options.Unmarshal(data, config); err != nil {
+	if err := read(file, data, config); err != nil {
 		return nil, &Error{Problems: problems(file, err)}
 	}
 	if len(config.GetCallers()) == 0 { // the reader checks no rule of an empty file
@@ -66,6 +67,20 @@ func Parse(file string, data []byte) (*Policy, error) {
 		return nil, &Error{Problems: found}
 	}
 	return newPolicy(file, config, lines), nil
+}
+
+// lineFeeds are all that YAML takes for the end of a line. The reader of the schema knows one of them alone, and looks for its excerpts
+// where there is nothing.
+var lineFeeds = regexp.MustCompile("\r\n|[\r\u0085\u2028\u2029]")
+
+// read fills config from YAML. A file that the reader stumbles over is a bad file, and no end of a process that has a good one.
+func read(file string, data []byte, config *configv1.Policy) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("cannot be read: %v", p)
+		}
+	}()
+	return protoyaml.UnmarshalOptions{Path: file, Validator: messages{}}.Unmarshal(data, config)
 }
 
 // messages fits the one validator of the process, which remembers rules for all that use it, to its reader.

@@ -20,6 +20,8 @@ func TestBadFiles(t *testing.T) {
 	}{
 		{"nothing", "", "p.yaml: names no callers: nobody could call"},
 		{"no YAML", "callers: [", "p.yaml: line 1: did not find expected node content"},
+		{"lines that end otherwise", strings.ReplaceAll("callers:\n- name: a\n  identities: ['dns:a']\n  allow:\n  - methods: [read]\n    forms: f\n", "\n", "\r"), "p.yaml:6:12"},
+		{"lines that end otherwise still", strings.ReplaceAll("callers:\n- name: a\n  identities: f\n", "\n", "\u2028"), "p.yaml:3:"},
 		{"unknown key", fine + "colour: red\n", `p.yaml:5:1 unknown field "colour"`},
 		{"unknown key deep down", "callers:\n- name: a\n  identities: ['dns:a']\n  alow: []\n", `p.yaml:4:3 unknown field "alow"`},
 		{"wrong type", "callers: yes\n", "p.yaml:1:10"},
@@ -187,6 +189,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(teams))
 	f.Add([]byte("callers: [{name: a, identities: ['dns:*'], allow: [{methods: ['*'], forms: ['*']}]}]"))
 	f.Add([]byte("a: &a [*a]"))
+	f.Add([]byte("callers:\r\r\r- name: a\n  allow:\n  "))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := policy.Parse("p.yaml", data)
 		if err != nil {

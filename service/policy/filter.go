@@ -202,6 +202,9 @@ func (w *walker) form(id string, at *Place) (bool, error) {
 		return may == yes, nil
 	}
 	place, err := a.places.Known(w.ctx, id)
+	if err != nil && a.method.Writes {
+		return false, nil // what was done is done: a failed look-up must not make it look undone
+	}
 	if errors.Is(err, ErrUnknown) {
 		return false, nil
 	} else if err != nil {
