@@ -209,9 +209,13 @@ func (p *Places) readForm(ctx context.Context, id string) (single, error) {
 		if err != nil && !errors.Is(err, ErrUnknown) {
 			return single{}, err
 		}
-		at := single{place: place, found: err == nil, until: time.Now().Add(singleAge)}
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		// An answer about one form may leave out its folder, which the list of forms has: a denial of that folder still counts.
+		if listed := p.forms.of[id]; err == nil && place.Folder == "" && listed.Workspace == place.Workspace {
+			place.Folder = listed.Folder
+		}
+		at := single{place: place, found: err == nil, until: time.Now().Add(singleAge)}
 		p.remember(id, at)
 		return at, nil
 	})

@@ -113,6 +113,22 @@ func TestSingleLookUps(t *testing.T) {
 	})
 }
 
+// TestFolderOfTheList holds that a look-up which leaves out the folder does not make the one of the list forgotten.
+func TestFolderOfTheList(t *testing.T) {
+	world := &pretend{forms: map[string]policy.Place{"f": {Workspace: "w", Folder: "d"}}, pages: 1}
+	places := policy.NewPlaces(world)
+	if _, err := places.Listed(t.Context(), "f"); err != nil {
+		t.Fatal(err)
+	}
+	world.forms = map[string]policy.Place{"f": {Workspace: "w"}}
+	if _, err := places.Single(t.Context(), "f"); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := places.Known(t.Context(), "f"); err != nil || at.Folder != "d" {
+		t.Errorf("Known(f) = %v, %v, want it in d", at, err)
+	}
+}
+
 // TestLearnedAtOnce holds that what was just made is known before any list shows it.
 func TestLearnedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
