@@ -48,7 +48,7 @@ func grantProblems(method protoreflect.MethodDescriptor, verb, path string) (fou
 	known := append(named(r), r.GetChild(), r.GetDestroys())
 	for i, match := range regexp.MustCompile(`\{([^}]*)\}`).FindAllStringSubmatch(path, -1) {
 		// What comes first in a route contains the rest; a read shows by its answer where the rest lies.
-		if i == 0 && !slices.Contains(named(r), match[1]) || i > 0 && verb == "PATCH" && !slices.Contains(known, match[1]) {
+		if i == 0 && !slices.Contains(named(r), match[1]) || i > 0 && verb != "GET" && !slices.Contains(known, match[1]) {
 			found = append(found, fmt.Sprintf("let (tallyd.options.v1.resource) name %s: the route has it as a variable", match[1]))
 		}
 	}

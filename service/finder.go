@@ -84,13 +84,15 @@ func (f finder) Webhooks(ctx context.Context) (map[string]string, int, error) {
 	return forms, n, err
 }
 
-// Within reports whether a form or a workspace has a question, a submission or a folder.
+// Within reports whether a form, a workspace or a webhook has a question, a submission, a folder or a delivery.
 func (f finder) Within(ctx context.Context, child policy.Child) (bool, error) {
 	switch child.Kind {
 	case optionsv1.Kind_KIND_QUESTION:
 		return f.hasQuestion(ctx, child)
 	case optionsv1.Kind_KIND_FOLDER:
 		return f.hasFolder(ctx, child)
+	case optionsv1.Kind_KIND_EVENT:
+		return f.hasEvent(ctx, child)
 	case optionsv1.Kind_KIND_SUBMISSION:
 		req := &tallydv1.GetSubmissionRequest{FormId: child.Parent, SubmissionId: child.ID}
 		resp, err := fetch[tallydv1.GetSubmissionResponse](ctx, f.tally, req)
@@ -121,6 +123,28 @@ func (f finder) hasFolder(ctx context.Context, child policy.Child) (found bool, 
 		return page.GetNextPageToken(), err
 	})
 	return found, unknown(err)
+}
+
+// maxEventPages bounds the search for a delivery, newest first: who may see a part of the account alone repeats recent ones.
+const maxEventPages = 10
+
+func (f finder) hasEvent(ctx context.Context, child policy.Child) (bool, error) {
+	list := &tallydv1.ListWebhookEventsRequest{WebhookId: child.Parent}
+	for range maxEventPages {
+		page, err := fetch[tallydv1.ListWebhookEventsResponse](ctx, f.tally, list)
+		if err != nil {
+			return false, unknown(err)
+		}
+		for _, event := range page.GetEvents() {
+			if event.GetId() == child.ID {
+				return true, nil
+			}
+		}
+		if list.PageToken = page.GetNextPageToken(); list.GetPageToken() == "" {
+			break
+		}
+	}
+	return false, nil
 }
 
 // unknown tells what Tally does not show from a look-up that failed. A removed form may answer 401, 403 or 404.

@@ -81,6 +81,27 @@ callers:
 	}
 }
 
+// TestOwnDelivery holds that a caller may repeat a delivery of its own webhook, one of a page that is not the first too.
+func TestOwnDelivery(t *testing.T) {
+	g := newGuarded(t, company)
+	events, list := tallydv1.NewWebhookServiceClient(g.conn), &tallydv1.ListWebhookEventsRequest{WebhookId: "whkCrm"}
+	var last *tallydv1.WebhookEvent
+	for {
+		page, err := events.ListWebhookEvents(as(t, "customers"), list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = page.GetEvents()[len(page.GetEvents())-1]
+		if list.PageToken = page.GetNextPageToken(); list.GetPageToken() == "" {
+			break
+		}
+	}
+	req := &tallydv1.RetryWebhookEventRequest{WebhookId: "whkCrm", EventId: last.GetId()}
+	if _, err := events.RetryWebhookEvent(as(t, "customers"), req); err != nil {
+		t.Errorf("RetryWebhookEvent() of the oldest delivery = %v, want nil", err)
+	}
+}
+
 // TestShadow holds that a policy in shadow denies and hides nothing and says what it would have denied.
 func TestShadow(t *testing.T) {
 	g := newGuarded(t, "shadow: true\n"+company)

@@ -76,6 +76,7 @@ func TestGrants(t *testing.T) {
 			OrganizationId: "orgSal", WorkspaceIds: []string{"wsShop"}, Emails: []string{"a@example.com"},
 		}}, none},
 		{"own webhook", "shop", rpc{"WebhookService/ListWebhookEvents", &tallydv1.ListWebhookEventsRequest{WebhookId: "whkOff"}}, "OK"},
+		{"a delivery of another webhook", "shop", rpc{"WebhookService/RetryWebhookEvent", &tallydv1.RetryWebhookEventRequest{WebhookId: "whkOff", EventId: "nosuch"}}, none},
 		{"foreign webhook", "shop", rpc{"WebhookService/ListWebhookEvents", &tallydv1.ListWebhookEventsRequest{WebhookId: "whkCrm"}}, none},
 		{"unknown webhook", "shop", rpc{"WebhookService/ListWebhookEvents", &tallydv1.ListWebhookEventsRequest{WebhookId: "nosuch"}}, none},
 		{"own webhook to a foreign form", "shop", rpc{"WebhookService/UpdateWebhook", &tallydv1.UpdateWebhookRequest{WebhookId: "whkOff", FormId: new("Contct")}}, none},

@@ -292,12 +292,15 @@ func (a *Access) unnamed(_ context.Context, _ protoreflect.Message) error {
 
 // child demands that what a write names within a form or a workspace lies there.
 func (a *Access) child(ctx context.Context, req protoreflect.Message) error {
-	id := id(req, a.method.child)
+	id, webhook := id(req, a.method.child), id(req, a.method.webhook)
 	if id == "" || a.grant.whole() && !a.hides() {
 		return nil
 	}
 	child := Child{Kind: a.method.resource.GetChildKind(), Parent: a.workspace, ID: id}
-	if len(a.about) > 0 {
+	switch {
+	case child.Kind == optionsv1.Kind_KIND_EVENT:
+		child.Parent = webhook
+	case len(a.about) > 0:
 		child.Parent = a.about[0]
 	}
 	if err := a.within(ctx, child); err != nil {

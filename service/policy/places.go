@@ -23,15 +23,15 @@ type Finder interface {
 	Form(ctx context.Context, id string) (Place, error)
 	// Webhooks returns the form of every webhook, and how many requests that took.
 	Webhooks(ctx context.Context) (forms map[string]string, requests int, err error)
-	// Within reports whether a form or a workspace has a question, a submission or a folder.
+	// Within reports whether a form, a workspace or a webhook has a question, a submission, a folder or a delivery.
 	Within(ctx context.Context, child Child) (bool, error)
 }
 
-// Child is something within a form or a workspace.
+// Child is something within a form, a workspace or a webhook.
 type Child struct {
-	// Kind is KIND_QUESTION, KIND_SUBMISSION or KIND_FOLDER.
+	// Kind is KIND_QUESTION, KIND_SUBMISSION, KIND_FOLDER or KIND_EVENT.
 	Kind Kind
-	// Parent is the id of the form or the workspace, ID that of the thing.
+	// Parent is the id of the form, the workspace or the webhook, ID that of the thing.
 	Parent, ID string
 }
 

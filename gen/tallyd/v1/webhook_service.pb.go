@@ -832,7 +832,7 @@ const file_tallyd_v1_webhook_service_proto_rawDesc = "" +
 	"\n" +
 	"webhook_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\twebhookId\x12'\n" +
 	"\bevent_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\aeventId\"\x1b\n" +
-	"\x19RetryWebhookEventResponse2\x91\b\n" +
+	"\x19RetryWebhookEventResponse2\x9d\b\n" +
 	"\x0eWebhookService\x12\xa3\x01\n" +
 	"\fListWebhooks\x12\x1e.tallyd.v1.ListWebhooksRequest\x1a\x1f.tallyd.v1.ListWebhooksResponse\"R\xea\xe0\x18\x15\n" +
 	"\bwebhooks\x12\ahasMore\x18d\xf2\xe0\x18\x1b\x1a\x19TALLY_FEATURE_UNAVAILABLE\xfa\xe0\x18\x028\x01\x82\xd3\xe4\x93\x02\v\x12\t/webhooks\x90\x02\x01\x12\x80\x01\n" +
@@ -846,9 +846,10 @@ const file_tallyd_v1_webhook_service_proto_rawDesc = "" +
 	"webhook_id\x82\xd3\xe4\x93\x02\x18*\x16/webhooks/{webhook_id}\x90\x02\x02\x12\xaf\x01\n" +
 	"\x11ListWebhookEvents\x12#.tallyd.v1.ListWebhookEventsRequest\x1a$.tallyd.v1.ListWebhookEventsResponse\"O\xea\xe0\x18\x11\n" +
 	"\x06events\x12\ahasMore\xfa\xe0\x18\x0e\"\n" +
-	"webhook_idP\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/webhooks/{webhook_id}/events\x90\x02\x01\x12\xa0\x01\n" +
-	"\x11RetryWebhookEvent\x12#.tallyd.v1.RetryWebhookEventRequest\x1a$.tallyd.v1.RetryWebhookEventResponse\"@\xfa\xe0\x18\f\"\n" +
-	"webhook_id\x82\xd3\xe4\x93\x02*\"(/webhooks/{webhook_id}/events/{event_id}BM\n" +
+	"webhook_idP\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/webhooks/{webhook_id}/events\x90\x02\x01\x12\xac\x01\n" +
+	"\x11RetryWebhookEvent\x12#.tallyd.v1.RetryWebhookEventRequest\x1a$.tallyd.v1.RetryWebhookEventResponse\"L\xfa\xe0\x18\x18\"\n" +
+	"webhook_idB\bevent_idH\n" +
+	"\x82\xd3\xe4\x93\x02*\"(/webhooks/{webhook_id}/events/{event_id}BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 
 var (

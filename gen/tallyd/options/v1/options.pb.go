@@ -49,21 +49,24 @@ const (
 	Kind_KIND_SUBMISSION Kind = 8
 	// The account as a whole: for callers alone who are granted all of it.
 	Kind_KIND_ACCOUNT Kind = 9
+	// A delivery of a webhook; granted with its webhook.
+	Kind_KIND_EVENT Kind = 10
 )
 
 // Enum value maps for Kind.
 var (
 	Kind_name = map[int32]string{
-		0: "KIND_UNSPECIFIED",
-		1: "KIND_FORM",
-		2: "KIND_WORKSPACE",
-		3: "KIND_FOLDER",
-		4: "KIND_ORGANIZATION",
-		5: "KIND_MEMBER",
-		6: "KIND_QUESTION",
-		7: "KIND_WEBHOOK",
-		8: "KIND_SUBMISSION",
-		9: "KIND_ACCOUNT",
+		0:  "KIND_UNSPECIFIED",
+		1:  "KIND_FORM",
+		2:  "KIND_WORKSPACE",
+		3:  "KIND_FOLDER",
+		4:  "KIND_ORGANIZATION",
+		5:  "KIND_MEMBER",
+		6:  "KIND_QUESTION",
+		7:  "KIND_WEBHOOK",
+		8:  "KIND_SUBMISSION",
+		9:  "KIND_ACCOUNT",
+		10: "KIND_EVENT",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":  0,
@@ -76,6 +79,7 @@ var (
 		"KIND_WEBHOOK":      7,
 		"KIND_SUBMISSION":   8,
 		"KIND_ACCOUNT":      9,
+		"KIND_EVENT":        10,
 	}
 )
 
@@ -272,7 +276,7 @@ type Resource struct {
 	All Kind `protobuf:"varint,6,opt,name=all,proto3,enum=tallyd.options.v1.Kind" json:"all,omitempty"`
 	// The RPC lists the whole account; each caller gets what it is granted of it.
 	Filtered bool `protobuf:"varint,7,opt,name=filtered,proto3" json:"filtered,omitempty"`
-	// Field with the id of something within the form or the workspace. Whether it lies there is looked up first when the RPC writes:
+	// Field with the id of something within the form, the workspace or the webhook. Whether it lies there is looked up first when the RPC writes:
 	// nothing says that Tally compares.
 	Child string `protobuf:"bytes,8,opt,name=child,proto3" json:"child,omitempty"`
 	// Kind of what child names.
@@ -666,7 +670,7 @@ const file_tallyd_options_v1_options_proto_rawDesc = "" +
 	"child_kind\x18\t \x01(\x0e2\x17.tallyd.options.v1.KindR\tchildKind\x12#\n" +
 	"\rall_questions\x18\n" +
 	" \x01(\bR\fallQuestions\x12\x1a\n" +
-	"\bdestroys\x18\v \x01(\tR\bdestroys*\xc4\x01\n" +
+	"\bdestroys\x18\v \x01(\tR\bdestroys*\xd4\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_FORM\x10\x01\x12\x12\n" +
@@ -677,7 +681,10 @@ const file_tallyd_options_v1_options_proto_rawDesc = "" +
 	"\rKIND_QUESTION\x10\x06\x12\x10\n" +
 	"\fKIND_WEBHOOK\x10\a\x12\x13\n" +
 	"\x0fKIND_SUBMISSION\x10\b\x12\x10\n" +
-	"\fKIND_ACCOUNT\x10\t:M\n" +
+	"\fKIND_ACCOUNT\x10\t\x12\x0e\n" +
+	"\n" +
+	"KIND_EVENT\x10\n" +
+	":M\n" +
 	"\x04list\x12\x1e.google.protobuf.MethodOptions\x18\x8d\x8c\x03 \x01(\v2\x17.tallyd.options.v1.ListR\x04list:M\n" +
 	"\x04docs\x12\x1e.google.protobuf.MethodOptions\x18\x8e\x8c\x03 \x01(\v2\x17.tallyd.options.v1.DocsR\x04docs:Y\n" +
 	"\bresource\x12\x1e.google.protobuf.MethodOptions\x18\x8f\x8c\x03 \x01(\v2\x1b.tallyd.options.v1.ResourceR\bresource:3\n" +
