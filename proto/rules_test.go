@@ -32,7 +32,8 @@ func TestRulesNameDefects(t *testing.T) {
 	const getFormID = "// Form to return.\n  string form_id = 1 [\n    (google.api.field_behavior) = REQUIRED,\n" +
 		"    (buf.validate.field).string.(tallyd.options.v1.id) = true\n  ];"
 	const listFormsResource = "    option (tallyd.options.v1.resource) = {\n      workspaces: [\"workspace_ids\"]\n      filtered: true\n    };\n"
-	const deleteFormResource = "    option (tallyd.options.v1.resource) = {\n      forms: [\"form_id\"]\n      destroys: \"form_id\"\n    };\n"
+	const deleteFormRoute = "    option (google.api.http) = {delete: \"/forms/{form_id}\"};\n"
+	const deleteFormResource = deleteFormRoute + "    option (tallyd.options.v1.resource) = {\n      forms: [\"form_id\"]\n      destroys: \"form_id\"\n    };\n"
 	const listFormsLevel = "    option (tallyd.options.v1.list) = {\n      items: \"items\"\n      has_more: \"hasMore\"\n      max_limit: 500\n    };\n"
 	tests := []struct {
 		name, file, old, new string
@@ -140,6 +141,7 @@ func TestRulesNameDefects(t *testing.T) {
 		{
 			name: "no resource", file: "form_service.proto",
 			old:  deleteFormResource,
+			new:  deleteFormRoute,
 			want: "tallyd.v1.FormService.DeleteForm: add option (tallyd.options.v1.resource): without it every policy denies the RPC",
 		},
 		{

@@ -33,6 +33,10 @@ callers:
     identities: ["dns:classes"]
     allow: [{methods: ["FormService/Get*", "SubmissionService/*"], forms: [Wrkshp, Whsale]}]
     confirm: true
+  - name: careful
+    identities: ["dns:careful"]
+    allow: [{methods: [write], forms: [Raffle]}]
+    confirm: true
   - name: reader
     identities: ["dns:reader"]
     allow: [{methods: [read], forms: ["*"]}]
@@ -299,6 +303,20 @@ func TestConfirm(t *testing.T) {
 		if _, err := submissions.DeleteSubmission(as(t, "classes"), req); reasonOf(err) != "INVALID_FIELD" {
 			t.Errorf("DeleteSubmission() with confirm %q = %v, want INVALID_FIELD", confirm, err)
 		}
+	}
+	blocks := []*tallydv1.Block{{Uuid: "u", Type: "TEXT", GroupUuid: "g", GroupType: "TEXT"}}
+	for _, call := range []rpc{
+		{"FormService/UpdateForm", &tallydv1.UpdateFormRequest{FormId: "Raffle", Blocks: blocks}},
+		{"FormService/UpdateForm", &tallydv1.UpdateFormRequest{FormId: "Raffle", UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"blocks"}}}},
+		{"FormService/ReplaceBlocks", &tallydv1.ReplaceBlocksRequest{FormId: "Raffle", Blocks: blocks}},
+	} {
+		if err := call.call(as(t, "careful"), t, g.conn); reasonOf(err) != "INVALID_FIELD" || !strings.Contains(err.Error(), "confirm must repeat form_id") {
+			t.Errorf("%s without confirm = %v, want INVALID_FIELD that says so", call.method, err)
+		}
+	}
+	rename := rpc{"FormService/UpdateForm", &tallydv1.UpdateFormRequest{FormId: "Raffle", Name: new("Draw")}}
+	if err := rename.call(as(t, "careful"), t, g.conn); err != nil {
+		t.Errorf("UpdateForm() of a name = %v, want nil: it destroys nothing", err)
 	}
 	if strings.Contains(g.paths.String(), "DELETE") {
 		t.Errorf("Tally was asked to delete: %s", g.paths.String())

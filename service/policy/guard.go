@@ -322,24 +322,23 @@ func (a *Access) questions(_ context.Context, req protoreflect.Message) error {
 	if !a.hides() {
 		return nil
 	}
-	if a.method.resource.GetAllQuestions() {
+	if a.method.resource.GetAllQuestions() || a.replaces(req) {
 		return a.because(questions)
 	}
-	fields := req.Descriptor().Fields()
-	for i := range fields.Len() {
-		field := fields.Get(i)
-		if marked, _ := proto.GetExtension(field.Options(), optionsv1.E_AllQuestions).(bool); marked &&
-			(req.Has(field) || a.masks(req, string(field.Name())) != "") {
-			return a.because(questions)
-		}
-	}
 	return nil
+}
+
+// replaces reports whether the request decides about all questions of a form by one of its fields.
+func (a *Access) replaces(req protoreflect.Message) bool {
+	return slices.ContainsFunc(a.method.wholes, func(field protoreflect.FieldDescriptor) bool {
+		return req.Has(field) || a.masks(req, string(field.Name())) != ""
+	})
 }
 
 // destruction demands the confirmation that an entry asks for. What lies in a workspace goes with it: where a denial carves something
 // out, nobody has looked whether it lies there.
 func (a *Access) destruction(_ context.Context, req protoreflect.Message) error {
-	if a.method.destroys == nil {
+	if a.method.destroys == nil || len(a.method.wholes) > 0 && !a.replaces(req) {
 		return nil
 	}
 	if r := a.grant.carves(); r != nil && a.workspace != "" {

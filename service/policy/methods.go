@@ -31,6 +31,7 @@ type Method struct {
 	forms, workspaces                              []protoreflect.FieldDescriptor
 	folder, webhook, organization, child, destroys protoreflect.FieldDescriptor
 	mask, confirm                                  protoreflect.FieldDescriptor
+	wholes                                         []protoreflect.FieldDescriptor // those with the option all_questions
 }
 
 // contractMethods are all RPCs of the contract by their full names, read once.
@@ -66,6 +67,12 @@ func newMethod(desc protoreflect.MethodDescriptor) *Method {
 		folder:   field(resource.GetFolder()), webhook: field(resource.GetWebhook()), organization: field(resource.GetOrganization()),
 		child: field(resource.GetChild()), destroys: field(resource.GetDestroys()),
 		mask: field("update_mask"), confirm: field("confirm"),
+	}
+	for i := range desc.Input().Fields().Len() {
+		at := desc.Input().Fields().Get(i)
+		if marked, _ := proto.GetExtension(at.Options(), optionsv1.E_AllQuestions).(bool); marked {
+			m.wholes = append(m.wholes, at)
+		}
 	}
 	for _, name := range resource.GetForms() {
 		m.forms = append(m.forms, field(name))

@@ -404,8 +404,11 @@ type UpdateFormRequest struct {
 	// When set, the form is read first and the call ends in ABORTED with ETAG_MISMATCH unless its `update_time` is this one. Best
 	// effort, since Tally has no precondition: a change between that read and the write goes unnoticed.
 	ExpectedUpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expected_update_time,json=expectedUpdateTime,proto3" json:"expected_update_time,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The same id as in `form_id`, once more, where `blocks` are replaced. Only the policy of a tallyd may demand it, of callers that must
+	// not destroy by mistake.
+	Confirm       string `protobuf:"bytes,8,opt,name=confirm,proto3" json:"confirm,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateFormRequest) Reset() {
@@ -485,6 +488,13 @@ func (x *UpdateFormRequest) GetExpectedUpdateTime() *timestamppb.Timestamp {
 		return x.ExpectedUpdateTime
 	}
 	return nil
+}
+
+func (x *UpdateFormRequest) GetConfirm() string {
+	if x != nil {
+		return x.Confirm
+	}
+	return ""
 }
 
 // UpdateFormResponse holds the changed form.
@@ -1143,7 +1153,7 @@ const file_tallyd_v1_form_service_proto_rawDesc = "" +
 	"\x0eGetFormRequest\x12%\n" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\"6\n" +
 	"\x0fGetFormResponse\x12#\n" +
-	"\x04form\x18\x01 \x01(\v2\x0f.tallyd.v1.FormR\x04form\"\xaf\x03\n" +
+	"\x04form\x18\x01 \x01(\v2\x0f.tallyd.v1.FormR\x04form\"\xd6\x03\n" +
 	"\x11UpdateFormRequest\x12%\n" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12!\n" +
 	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 H\x00R\x04name\x88\x01\x01\x12@\n" +
@@ -1152,7 +1162,8 @@ const file_tallyd_v1_form_service_proto_rawDesc = "" +
 	"\bsettings\x18\x05 \x01(\v2\x17.tallyd.v1.FormSettingsR\bsettings\x12A\n" +
 	"\vupdate_mask\x18\x06 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xa0\xe1\x18\x01R\n" +
 	"updateMask\x12R\n" +
-	"\x14expected_update_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xa0\xe1\x18\x01R\x12expectedUpdateTimeB\a\n" +
+	"\x14expected_update_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xa0\xe1\x18\x01R\x12expectedUpdateTime\x12%\n" +
+	"\aconfirm\x18\b \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirmB\a\n" +
 	"\x05_nameB\t\n" +
 	"\a_status\"9\n" +
 	"\x12UpdateFormResponse\x12#\n" +
@@ -1196,7 +1207,7 @@ const file_tallyd_v1_form_service_proto_rawDesc = "" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12-\n" +
 	"\x06blocks\x18\x02 \x03(\v2\x10.tallyd.v1.BlockB\x03\xe0A\x02R\x06blocks\x12%\n" +
 	"\aconfirm\x18\x03 \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirm\"\x17\n" +
-	"\x15ReplaceBlocksResponse2\xa5\v\n" +
+	"\x15ReplaceBlocksResponse2\xae\v\n" +
 	"\vFormService\x12\x85\x01\n" +
 	"\tListForms\x12\x1b.tallyd.v1.ListFormsRequest\x1a\x1c.tallyd.v1.ListFormsResponse\"=\xea\xe0\x18\x13\n" +
 	"\x05items\x12\ahasMore\x18\xf4\x03\xfa\xe0\x18\x11\x12\rworkspace_ids8\x01\x82\xd3\xe4\x93\x02\b\x12\x06/forms\x90\x02\x01\x12\x8e\x01\n" +
@@ -1204,10 +1215,10 @@ const file_tallyd_v1_form_service_proto_rawDesc = "" +
 	"CreateForm\x12\x1c.tallyd.v1.CreateFormRequest\x1a\x1d.tallyd.v1.CreateFormResponse\"C\xfa\xe0\x18(\n" +
 	"\vtemplate_id\x12\fworkspace_id\x1a\tfolder_id0\x02\x82\xd3\xe4\x93\x02\x11:\x01*b\x04form\"\x06/forms\x12p\n" +
 	"\aGetForm\x12\x19.tallyd.v1.GetFormRequest\x1a\x1a.tallyd.v1.GetFormResponse\".\xfa\xe0\x18\t\n" +
-	"\aform_id\x82\xd3\xe4\x93\x02\x18b\x04form\x12\x10/forms/{form_id}\x90\x02\x01\x12\x84\x02\n" +
+	"\aform_id\x82\xd3\xe4\x93\x02\x18b\x04form\x12\x10/forms/{form_id}\x90\x02\x01\x12\x8d\x02\n" +
 	"\n" +
-	"UpdateForm\x12\x1c.tallyd.v1.UpdateFormRequest\x1a\x1d.tallyd.v1.UpdateFormResponse\"\xb8\x01\xf2\xe0\x18\x82\x01\x12q1, or 2 with settings or expected_update_time; one more for each setting that Tally refuses to take back, up to 5\x1a\rETAG_MISMATCH\xfa\xe0\x18\t\n" +
-	"\aform_id\x82\xd3\xe4\x93\x02\x1b:\x01*b\x04form2\x10/forms/{form_id}\x90\x02\x02\x12|\n" +
+	"UpdateForm\x12\x1c.tallyd.v1.UpdateFormRequest\x1a\x1d.tallyd.v1.UpdateFormResponse\"\xc1\x01\xf2\xe0\x18\x82\x01\x12q1, or 2 with settings or expected_update_time; one more for each setting that Tally refuses to take back, up to 5\x1a\rETAG_MISMATCH\xfa\xe0\x18\x12\n" +
+	"\aform_idZ\aform_id\x82\xd3\xe4\x93\x02\x1b:\x01*b\x04form2\x10/forms/{form_id}\x90\x02\x02\x12|\n" +
 	"\n" +
 	"DeleteForm\x12\x1c.tallyd.v1.DeleteFormRequest\x1a\x1d.tallyd.v1.DeleteFormResponse\"1\xfa\xe0\x18\x12\n" +
 	"\aform_idZ\aform_id\x82\xd3\xe4\x93\x02\x12*\x10/forms/{form_id}\x90\x02\x02\x12\x95\x01\n" +

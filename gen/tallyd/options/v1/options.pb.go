@@ -283,7 +283,7 @@ type Resource struct {
 	ChildKind Kind `protobuf:"varint,9,opt,name=child_kind,json=childKind,proto3,enum=tallyd.options.v1.Kind" json:"child_kind,omitempty"`
 	// The RPC tells or decides about all questions of the form: refused where the policy hides some of them.
 	AllQuestions bool `protobuf:"varint,10,opt,name=all_questions,json=allQuestions,proto3" json:"all_questions,omitempty"`
-	// Field with the id of what the RPC destroys. A caller whose policy demands it repeats that id in the request's field `confirm`.
+	// Field with the id of what the RPC destroys; where the request has fields with the option all_questions, only if one of them is set. A caller whose policy demands it repeats that id in the request's field `confirm`.
 	Destroys      string `protobuf:"bytes,11,opt,name=destroys,proto3" json:"destroys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
