@@ -406,7 +406,7 @@ type UpdateFormRequest struct {
 	ExpectedUpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expected_update_time,json=expectedUpdateTime,proto3" json:"expected_update_time,omitempty"`
 	// The same id as in `form_id`, once more, where `blocks` are replaced. Only the policy of a tallyd may demand it, of callers that must
 	// not destroy by mistake.
-	Confirm       string `protobuf:"bytes,8,opt,name=confirm,proto3" json:"confirm,omitempty"`
+	Confirm       *string `protobuf:"bytes,8,opt,name=confirm,proto3,oneof" json:"confirm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -491,8 +491,8 @@ func (x *UpdateFormRequest) GetExpectedUpdateTime() *timestamppb.Timestamp {
 }
 
 func (x *UpdateFormRequest) GetConfirm() string {
-	if x != nil {
-		return x.Confirm
+	if x != nil && x.Confirm != nil {
+		return *x.Confirm
 	}
 	return ""
 }
@@ -1153,7 +1153,7 @@ const file_tallyd_v1_form_service_proto_rawDesc = "" +
 	"\x0eGetFormRequest\x12%\n" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\"6\n" +
 	"\x0fGetFormResponse\x12#\n" +
-	"\x04form\x18\x01 \x01(\v2\x0f.tallyd.v1.FormR\x04form\"\xd6\x03\n" +
+	"\x04form\x18\x01 \x01(\v2\x0f.tallyd.v1.FormR\x04form\"\xe7\x03\n" +
 	"\x11UpdateFormRequest\x12%\n" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12!\n" +
 	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 H\x00R\x04name\x88\x01\x01\x12@\n" +
@@ -1162,10 +1162,12 @@ const file_tallyd_v1_form_service_proto_rawDesc = "" +
 	"\bsettings\x18\x05 \x01(\v2\x17.tallyd.v1.FormSettingsR\bsettings\x12A\n" +
 	"\vupdate_mask\x18\x06 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xa0\xe1\x18\x01R\n" +
 	"updateMask\x12R\n" +
-	"\x14expected_update_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xa0\xe1\x18\x01R\x12expectedUpdateTime\x12%\n" +
-	"\aconfirm\x18\b \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirmB\a\n" +
+	"\x14expected_update_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xa0\xe1\x18\x01R\x12expectedUpdateTime\x12*\n" +
+	"\aconfirm\x18\b \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01H\x02R\aconfirm\x88\x01\x01B\a\n" +
 	"\x05_nameB\t\n" +
-	"\a_status\"9\n" +
+	"\a_statusB\n" +
+	"\n" +
+	"\b_confirm\"9\n" +
 	"\x12UpdateFormResponse\x12#\n" +
 	"\x04form\x18\x01 \x01(\v2\x0f.tallyd.v1.FormR\x04form\"a\n" +
 	"\x11DeleteFormRequest\x12%\n" +
