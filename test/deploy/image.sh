@@ -32,7 +32,8 @@ size=$(stat -c %s "$root/tallyd")
 
 inside() { chroot --userspec=65532:65532 "$root" /tallyd "$@"; }
 inside version >/dev/null
-inside serve --sandbox --listen 127.0.0.1:0 --admin-listen '' >"$work/out" 2>"$work/log" &
+# Not by the function: its subshell would be what a signal ends.
+chroot --userspec=65532:65532 "$root" /tallyd serve --sandbox --listen 127.0.0.1:0 --admin-listen '' >"$work/out" 2>"$work/log" &
 running=$!
 for _ in $(seq 100); do
   address=$(sed -n 's/^tallyd is ready at //p' "$work/out")
@@ -41,4 +42,8 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 inside probe "$address" >/dev/null || fail "the probe says no"
+kill "$running"
+wait "$running" || fail "it ended with exit code $?"
+! inside probe "$address" >/dev/null 2>&1 || fail "it goes on after a signal"
+running=""
 echo "image: $((size >> 20)) MiB, one file, runs as 65532"
