@@ -139,7 +139,7 @@ kind: VirtualService
 metadata:
   name: tallyd
 spec:
-  hosts: [tallyd]
+  hosts: [tallyd, tallyd-headless]
   http:
   - name: reads
     match:
