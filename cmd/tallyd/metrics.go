@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -57,6 +58,13 @@ func countErrors(registry *prometheus.Registry) func(reason string) {
 		Name: "tallyd_call_errors_total", Help: "Calls of the contract's methods that failed, by the reason that their callers read.",
 	}, []string{"reason"})
 	registry.MustRegister(counter)
+	// From zero on, so that the first of a kind is an increase too.
+	counter.WithLabelValues(otherWord)
+	for name := range tallydv1.ErrorReason_value {
+		if reason := strings.TrimPrefix(name, "ERROR_REASON_"); reason != "UNSPECIFIED" {
+			counter.WithLabelValues(reason)
+		}
+	}
 	return func(reason string) {
 		if _, known := tallydv1.ErrorReason_value["ERROR_REASON_"+reason]; !known {
 			reason = otherWord

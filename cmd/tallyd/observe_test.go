@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -248,7 +249,10 @@ func TestSeriesAreBounded(t *testing.T) {
 	}
 	errors := map[string]float64{}
 	for _, metric := range parsed["tallyd_call_errors_total"].GetMetric() {
-		errors[metric.GetLabel()[0].GetValue()] = metric.GetCounter().GetValue()
+		// All reasons are there from the start, at zero.
+		if n := metric.GetCounter().GetValue(); n > 0 {
+			errors[metric.GetLabel()[0].GetValue()] = n
+		}
 	}
 	if diff := cmp.Diff(map[string]float64{"RESOURCE_NOT_FOUND": 335, "INVALID_FIELD": 335}, errors); diff != "" {
 		t.Errorf("tallyd_call_errors_total (-want +got):\n%s", diff)
@@ -274,6 +278,10 @@ func TestFiniteReasons(t *testing.T) {
 			}
 		}
 	}
+	if zero, there := got["TALLY_RATE_LIMITED"]; !there || zero != 0 || len(got) != len(tallydv1.ErrorReason_value) {
+		t.Errorf("%d reasons, TALLY_RATE_LIMITED at %v, %v, want all of the contract and OTHER from zero on", len(got), zero, there)
+	}
+	maps.DeleteFunc(got, func(_ string, n float64) bool { return n == 0 })
 	if diff := cmp.Diff(map[string]float64{"PANIC": 1, "OTHER": 4}, got); diff != "" {
 		t.Errorf("tallyd_call_errors_total (-want +got):\n%s", diff)
 	}
