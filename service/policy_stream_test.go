@@ -63,6 +63,7 @@ func TestStreamsPassThePolicy(t *testing.T) {
 			if test.caller != "" {
 				ctx = as(t, test.caller)
 			}
+			before := strings.Count(audit.String(), "\n")
 			stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, "/tallyd.v1.SubmissionService/"+test.method)
 			if err != nil {
 				t.Fatal(err)
@@ -71,7 +72,7 @@ func TestStreamsPassThePolicy(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = stream.CloseSend()
-			got, before := 0, strings.Count(audit.String(), "\n")
+			got := 0
 			for ; ; got++ {
 				answer := &tallydv1.GetSubmissionResponse{}
 				if err = stream.RecvMsg(answer); err != nil {
