@@ -25,13 +25,14 @@ var mayImport = map[string][]string{
 	"proto/apidoc":       {"gen", "proto"},
 	"service/apikey":     {},
 	"service/policy":     {"gen"},
+	"service/quota":      {},
 	"service/sandbox":    {},
 	"service/statuspage": {},
-	"service/tally":      {"gen", "service/apikey"},
+	"service/tally":      {"gen", "service/apikey", "service/quota"},
 	"service/telemetry":  {},
-	"service":            {"gen", "proto", "service/apikey", "service/policy", "service/statuspage", "service/tally"},
-	"cmd":                {"gen", "proto", "service", "service/apikey", "service/policy", "service/sandbox", "service/statuspage", "service/tally", "service/telemetry"},
-	"test":               {"gen", "proto", "service", "service/apikey", "service/policy", "service/sandbox", "service/tally"},
+	"service":            {"gen", "proto", "service/apikey", "service/policy", "service/quota", "service/statuspage", "service/tally"},
+	"cmd":                {"gen", "proto", "service", "service/apikey", "service/policy", "service/quota", "service/sandbox", "service/statuspage", "service/tally", "service/telemetry"},
+	"test":               {"gen", "proto", "service", "service/apikey", "service/policy", "service/quota", "service/sandbox", "service/tally"},
 }
 
 type listed struct {
