@@ -15,12 +15,12 @@ import (
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
 )
 
-// methodProblems returns what is missing from an RPC, one sentence each. Streams are tallyd's own: they have no route and no page
-// of Tally's, and nobody repeats them by their idempotency level.
+// methodProblems returns what is missing from an RPC, one sentence each. Streams and what tells a caller of itself are tallyd's own:
+// they have no route and no page of Tally's.
 func methodProblems(method protoreflect.MethodDescriptor) []string {
 	found := append(listProblems(method), reasonProblems(method)...)
 	found = append(found, resourceProblems(method)...)
-	if method.IsStreamingServer() || method.IsStreamingClient() {
+	if method.IsStreamingServer() || method.IsStreamingClient() || resourceOf(method).GetOwn() {
 		return found
 	}
 	if !strings.Contains(leadingComment(method), "\n Tally: https://developers.tally.so/") {
@@ -34,6 +34,7 @@ func methodProblems(method protoreflect.MethodDescriptor) []string {
 	found = append(found, effectProblems(method, verb)...)
 	found = append(found, pathProblems(method, path)...)
 	found = append(found, grantProblems(method, verb, path)...)
+	found = append(found, freshnessProblems(method, verb)...)
 	return append(found, updateProblems(method, verb)...)
 }
 
@@ -65,6 +66,17 @@ func effectProblems(method protoreflect.MethodDescriptor, verb string) []string 
 		return []string{fmt.Sprintf("add `option idempotency_level = IDEMPOTENT`: repeating a %s has the same effect as one", verb)}
 	}
 	return nil
+}
+
+// freshnessProblems holds that reads alone are remembered, and that writes alone make forget.
+func freshnessProblems(method protoreflect.MethodDescriptor, verb string) (found []string) {
+	if verb != "GET" && proto.HasExtension(method.Options(), optionsv1.E_Freshness) {
+		found = append(found, "remove (tallyd.options.v1.freshness): only the answer to a GET can be handed out again")
+	}
+	if verb == "GET" && proto.HasExtension(method.Options(), optionsv1.E_Touches) {
+		found = append(found, "remove (tallyd.options.v1.touches): a GET changes nothing")
+	}
+	return found
 }
 
 func pathProblems(method protoreflect.MethodDescriptor, path string) (found []string) {

@@ -30,8 +30,8 @@ func resourceProblems(method protoreflect.MethodDescriptor) (found []string) {
 		return []string{"add option (tallyd.options.v1.resource): without it every policy denies the RPC"}
 	}
 	r := resourceOf(method)
-	if len(named(r)) == 0 && r.GetAll() == 0 && !r.GetFiltered() {
-		found = append(found, "let (tallyd.options.v1.resource) name what the RPC touches, or `all`, or `filtered`")
+	if len(named(r)) == 0 && r.GetAll() == 0 && !r.GetFiltered() && !r.GetOwn() {
+		found = append(found, "let (tallyd.options.v1.resource) name what the RPC touches, or `all`, `filtered` or `own`")
 	}
 	for _, name := range append(named(r), r.GetChild(), r.GetDestroys()) {
 		field := method.Input().Fields().ByName(protoreflect.Name(name))

@@ -35,10 +35,23 @@ func TestRulesNameDefects(t *testing.T) {
 	const deleteFormRoute = "    option (google.api.http) = {delete: \"/forms/{form_id}\"};\n"
 	const deleteFormResource = deleteFormRoute + "    option (tallyd.options.v1.resource) = {\n      forms: [\"form_id\"]\n      destroys: \"form_id\"\n    };\n"
 	const listFormsLevel = "    option (tallyd.options.v1.list) = {\n      items: \"items\"\n      has_more: \"hasMore\"\n      max_limit: 500\n    };\n"
+	const fresh = "    option (tallyd.options.v1.freshness) = {seconds: 10};\n"
 	tests := []struct {
 		name, file, old, new string
 		want                 string
 	}{
+		{
+			name: "write that is remembered", file: "form_service.proto",
+			old:  deleteFormRoute,
+			new:  deleteFormRoute + fresh,
+			want: "tallyd.v1.FormService.DeleteForm: remove (tallyd.options.v1.freshness): only the answer to a GET can be handed out again",
+		},
+		{
+			name: "read that makes forget", file: "form_service.proto",
+			old:  listFormsLevel,
+			new:  listFormsLevel + "    option (tallyd.options.v1.touches) = \"/forms\";\n",
+			want: "tallyd.v1.FormService.ListForms: remove (tallyd.options.v1.touches): a GET changes nothing",
+		},
 		{
 			name: "no route", file: "form_service.proto",
 			old:  `option (google.api.http) = {delete: "/forms/{form_id}"};`,
@@ -76,8 +89,8 @@ func TestRulesNameDefects(t *testing.T) {
 		},
 		{
 			name: "read without level", file: "form_service.proto",
-			old:  listFormsLevel + listFormsResource + "    option idempotency_level = NO_SIDE_EFFECTS;\n",
-			new:  listFormsLevel + listFormsResource,
+			old:  listFormsLevel + listFormsResource + fresh + "    option idempotency_level = NO_SIDE_EFFECTS;\n",
+			new:  listFormsLevel + listFormsResource + fresh,
 			want: "tallyd.v1.FormService.ListForms: add `option idempotency_level = NO_SIDE_EFFECTS`: a GET only reads",
 		},
 		{
@@ -148,7 +161,7 @@ func TestRulesNameDefects(t *testing.T) {
 			name: "resource that decides nothing", file: "form_service.proto",
 			old:  listFormsResource,
 			new:  "    option (tallyd.options.v1.resource) = {};\n",
-			want: "tallyd.v1.FormService.ListForms: let (tallyd.options.v1.resource) name what the RPC touches, or `all`, or `filtered`",
+			want: "tallyd.v1.FormService.ListForms: let (tallyd.options.v1.resource) name what the RPC touches, or `all`, `filtered` or `own`",
 		},
 		{
 			name: "resource of no field", file: "form_service.proto",

@@ -12,6 +12,7 @@ import (
 
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
 	"github.com/tallyd/tallyd/service/policy"
+	"github.com/tallyd/tallyd/service/quota"
 	"github.com/tallyd/tallyd/service/tally"
 )
 
@@ -40,6 +41,14 @@ type passage struct {
 }
 
 type passageKey struct{}
+
+// payer is the caller as the quota knows it. One that only a policy in shadow lets in pays for itself.
+func (p passage) payer() quota.Caller {
+	if p.caller == nil {
+		return quota.Caller{Name: p.identity.Name}
+	}
+	return quota.Caller{Name: p.caller.Name, Weight: p.caller.Weight, Batch: p.caller.Batch}
+}
 
 // contractCall tells the contract's RPCs from the infrastructure's, which everybody may call.
 func contractCall(fullMethod string) bool { return strings.HasPrefix(fullMethod, "/"+contractPackage) }
@@ -73,7 +82,7 @@ func (s *Server) who(ctx context.Context, fullMethod string) (context.Context, e
 	default:
 		r.setCaller(caller.Name, who.Source)
 	}
-	return context.WithValue(ctx, passageKey{}, p), nil
+	return context.WithValue(quota.NewContext(ctx, p.payer()), passageKey{}, p), nil
 }
 
 // mayUnary lets through what the policy allows, and of the answer what the caller may see.

@@ -41,11 +41,12 @@ func (aliveKey) Confirm(context.Context, apikey.Key) (apikey.Verdict, error) {
 
 // world is the whole chain: a client, the server, and a server that stands for Tally.
 type world struct {
-	conn    *grpc.ClientConn
-	address string
-	server  *service.Server
-	log     *lockedBuffer
-	calls   *atomic.Int64 // requests that Tally saw
+	conn     *grpc.ClientConn
+	address  string
+	server   *service.Server
+	log      *lockedBuffer
+	calls    *atomic.Int64 // requests that Tally saw
+	handlers service.HandlerConfig
 }
 
 type lockedBuffer struct {
@@ -78,7 +79,7 @@ func newWorld(t testing.TB, upstream http.HandlerFunc, change func(*service.Conf
 	return w
 }
 
-func newClient(t testing.TB, address string) *tally.Client {
+func newClient(t testing.TB, address string, change ...func(*tally.Config)) *tally.Client {
 	t.Helper()
 	key, err := apikey.ParseKey("tly-0123456789abcdefghijABCDEFGHIJ01")
 	if err != nil {
@@ -97,9 +98,13 @@ func newClient(t testing.TB, address string) *tally.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := tally.New(contract, tally.Config{
+	config := tally.Config{
 		URL: base, Version: "2026-08-04", UserAgent: "tallyd/test", Keys: aliveKey{key}, Limits: tally.DefaultLimits(),
-	})
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	client := tally.New(contract, config)
 	t.Cleanup(client.Close)
 	return client
 }
@@ -112,7 +117,7 @@ func (w *world) start(t testing.TB, client *tally.Client, change func(*service.C
 		change(&config)
 	}
 	w.server = service.NewServer(config, func(to grpc.ServiceRegistrar) {
-		service.Register(to, client, service.HandlerConfig{})
+		service.Register(to, client, w.handlers)
 	})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -25,8 +25,6 @@ type localError struct {
 	retryAfter time.Duration
 	// effect is what the RPC does at Tally; 0 where nobody knows, which counts as a write.
 	effect tally.Effect
-	// caller is whose share of a quota is spent.
-	caller string
 	// hint tells the caller more than the row's message; it holds no foreign text.
 	hint string
 	// err is the cause for the log; it never reaches a caller.
@@ -91,26 +89,26 @@ func toStatus(err error) mapped {
 	failure, judged := errors.AsType[*tally.Error](err)
 	if judged && failure == nil {
 		// A nil pointer in an error's clothes: looking further would call its methods, out of reach of the panic handler.
-		return conclude(rowInternal, &tally.Error{}, "")
+		return conclude(rowInternal, &tally.Error{})
 	}
 	if own, ok := errors.AsType[*localError](err); ok {
-		return conclude(localRow(own.reason), &tally.Error{Effect: own.effect, RetryAfter: own.retryAfter, Message: own.hint}, own.caller)
+		return conclude(localRow(own.reason), &tally.Error{Effect: own.effect, RetryAfter: own.retryAfter, Message: own.hint})
 	}
 	if judged {
-		return conclude(tallyRow(failure), failure, "")
+		return conclude(tallyRow(failure), failure)
 	}
 	if invalid, ok := errors.AsType[*protovalidate.ValidationError](err); ok {
 		failure := &tally.Error{Kind: tally.KindInvalid, Violations: ownViolations(invalid)}
-		return conclude(tallyRow(failure), failure, "")
+		return conclude(tallyRow(failure), failure)
 	}
 	if foreign, ok := errors.AsType[grpcError](err); ok && foreign.GRPCStatus().Code() != codes.OK {
 		return adopt(foreign.GRPCStatus())
 	}
-	return conclude(rowInternal, &tally.Error{}, "")
+	return conclude(rowInternal, &tally.Error{})
 }
 
 // conclude applies a row to a failure.
-func conclude(r row, e *tally.Error, caller string) mapped {
+func conclude(r row, e *tally.Error) mapped {
 	outcome := settle(r, e)
 	code := r.code
 	// An effect that nobody named may be a write.
@@ -125,7 +123,7 @@ func conclude(r row, e *tally.Error, caller string) mapped {
 	case r.pushback:
 		m.pushback = after
 	}
-	m.status = describe(r, e, code, outcome, after, caller).status()
+	m.status = describe(r, e, code, outcome, after).status()
 	return m
 }
 

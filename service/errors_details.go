@@ -46,7 +46,7 @@ type draft struct {
 }
 
 // describe writes the status of a failure.
-func describe(r row, e *tally.Error, code codes.Code, outcome tally.Outcome, after time.Duration, caller string) *draft {
+func describe(r row, e *tally.Error, code codes.Code, outcome tally.Outcome, after time.Duration) *draft {
 	d := &draft{
 		code: code,
 		info: &errdetails.ErrorInfo{Reason: reasonName(r.reason), Domain: r.domain, Metadata: facts(e, outcome)},
@@ -60,7 +60,7 @@ func describe(r row, e *tally.Error, code codes.Code, outcome tally.Outcome, aft
 		d.add(&errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
 	}
 	if r.quota {
-		d.add(&errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{quotaViolation(r, e, caller)}})
+		d.add(&errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{quotaViolation(r, e)}})
 	}
 	if r.resource && e.ResourceType != "" {
 		d.add(&errdetails.ResourceInfo{ResourceType: label(e.ResourceType), ResourceName: label(e.ResourceID)})
@@ -123,10 +123,10 @@ func fieldViolations(violations []tally.Violation) ([]*errdetails.BadRequest_Fie
 }
 
 // quotaViolation says whose share is spent: the caller's where we count, else the key's.
-func quotaViolation(r row, e *tally.Error, caller string) *errdetails.QuotaFailure_Violation {
+func quotaViolation(r row, e *tally.Error) *errdetails.QuotaFailure_Violation {
 	if r.domain == weSay {
 		return &errdetails.QuotaFailure_Violation{
-			Subject:     strings.TrimSuffix("caller:"+label(caller), ":"),
+			Subject:     strings.TrimSuffix("caller:"+label(e.Caller), ":"),
 			Description: "calls that wait for a request to Tally",
 		}
 	}

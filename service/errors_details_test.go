@@ -118,8 +118,8 @@ func TestQuotaFailure(t *testing.T) {
 	}{
 		{"Tally's limit, key known", &tally.Error{Kind: tally.KindStatus, Status: 429, KeyAlias: "key-3f"}, "key:key-3f"},
 		{"Tally's limit", &tally.Error{Kind: tally.KindStatus, Status: 429}, "key"},
-		{"our queue, caller known", &localError{reason: queueFull, caller: "billing"}, "caller:billing"},
-		{"our queue", &localError{reason: queueFull}, "caller"},
+		{"our queue, caller known", &tally.Error{Kind: tally.KindQuotaFull, Caller: "billing"}, "caller:billing"},
+		{"our queue", &tally.Error{Kind: tally.KindQuotaFull}, "caller"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -266,7 +266,7 @@ func FuzzToStatusTravels(f *testing.F) {
 		if markup.MatchString(m.status.Message()) {
 			t.Errorf("message = %q, want no markup", m.status.Message())
 		}
-		checkTravels(t, toStatus(&localError{reason: rowQuotaFull.reason, caller: text}))
+		checkTravels(t, toStatus(&tally.Error{Kind: tally.KindQuotaFull, Caller: text}))
 	})
 }
 

@@ -33,6 +33,7 @@ func transportCases() []transportCase {
 	const (
 		unavailable, unknown = codes.Unavailable, codes.Unknown
 		invalid, internal    = codes.InvalidArgument, codes.Internal
+		exhausted            = codes.ResourceExhausted
 	)
 	return []transportCase{
 		{"no name", tally.KindDNS, "not_sent", unavailable, unavailable, "TALLY_DNS", "not_sent", "", 0, plainDetails},
@@ -65,6 +66,8 @@ func transportCases() []transportCase {
 		{"page token", tally.KindPageToken, "", invalid, invalid, "PAGE_TOKEN_INVALID", "not_sent", "", 0, plainDetails},
 		{"precondition", tally.KindPrecondition, "", codes.Aborted, codes.Aborted, "ETAG_MISMATCH", "not_sent", "", 0, plainDetails},
 		{"missing from a list", tally.KindMissing, "not_sent", codes.NotFound, codes.NotFound, "RESOURCE_NOT_FOUND", "not_sent", "", 0, []string{"ErrorInfo", "ResourceInfo"}},
+		{"no slot in time", tally.KindQuotaWait, "not_sent", exhausted, exhausted, "QUOTA_WAIT_EXCEEDS_DEADLINE", "not_sent", "", time.Second, quotaDetails},
+		{"too many wait", tally.KindQuotaFull, "not_sent", exhausted, exhausted, "QUOTA_QUEUE_FULL", "not_sent", "", time.Second, quotaDetails},
 		{"contract", tally.KindContract, "", internal, internal, "TALLY_CONTRACT", "not_sent", "", 0, plainDetails},
 		{"a kind that has no row", tally.Kind(99), "", internal, internal, "INTERNAL", "unknown", "-1", 0, plainDetails},
 	}
@@ -103,8 +106,6 @@ type localCase struct {
 
 func localCases() []localCase {
 	const (
-		queueFull = tallydv1.ErrorReason_ERROR_REASON_QUOTA_QUEUE_FULL
-		wait      = tallydv1.ErrorReason_ERROR_REASON_QUOTA_WAIT_EXCEEDS_DEADLINE
 		circuit   = tallydv1.ErrorReason_ERROR_REASON_TALLY_CIRCUIT_OPEN
 		inFlight  = tallydv1.ErrorReason_ERROR_REASON_DEADLINE_IN_FLIGHT
 		cancelled = tallydv1.ErrorReason_ERROR_REASON_CALLER_CANCELLED
@@ -117,10 +118,6 @@ func localCases() []localCase {
 		{inFlight, 0, 0, codes.DeadlineExceeded, "DEADLINE_IN_FLIGHT", "unknown", "", 0, plainDetails},
 		{cancelled, tally.Read, 0, codes.Canceled, "CALLER_CANCELLED", "unknown", "", 0, plainDetails},
 		{cancelled, tally.Delete, 0, codes.Canceled, "CALLER_CANCELLED", "unknown", "-1", 0, plainDetails},
-		{wait, tally.Create, time.Millisecond, codes.ResourceExhausted, "QUOTA_WAIT_EXCEEDS_DEADLINE", "not_sent", "", time.Millisecond, retryDetails},
-		{wait, tally.Read, 0, codes.ResourceExhausted, "QUOTA_WAIT_EXCEEDS_DEADLINE", "not_sent", "", time.Second, retryDetails},
-		{queueFull, tally.Read, time.Millisecond, codes.ResourceExhausted, "QUOTA_QUEUE_FULL", "not_sent", "", time.Millisecond, quotaDetails},
-		{queueFull, tally.Create, 0, codes.ResourceExhausted, "QUOTA_QUEUE_FULL", "not_sent", "", time.Second, quotaDetails},
 		{circuit, tally.Update, 0, codes.Unavailable, "TALLY_CIRCUIT_OPEN", "not_sent", "", 30 * time.Second, retryDetails},
 		{circuit, tally.Read, time.Millisecond, codes.Unavailable, "TALLY_CIRCUIT_OPEN", "not_sent", "", time.Millisecond, retryDetails},
 		{tallydv1.ErrorReason_ERROR_REASON_SERVER_OVERLOADED, tally.Create, time.Second, codes.Unavailable, "SERVER_OVERLOADED", "not_sent", "", 0, plainDetails},

@@ -96,7 +96,7 @@ var (
 var (
 	rowQuotaWait = row{
 		reason: tallydv1.ErrorReason_ERROR_REASON_QUOTA_WAIT_EXCEEDS_DEADLINE, code: codes.ResourceExhausted,
-		outcome: tally.OutcomeNotSent, domain: weSay, retry: retry{told: true, usual: time.Second},
+		outcome: tally.OutcomeNotSent, domain: weSay, quota: true, retry: retry{told: true, usual: time.Second},
 		message: "the wait for a request to Tally would outlast the deadline: the caller should allow more time or try later",
 	}
 	rowQuotaFull = row{

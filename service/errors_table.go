@@ -90,6 +90,8 @@ var kindRows = map[tally.Kind]row{
 	tally.KindPrecondition:     rowPrecondition,
 	tally.KindMissing:          rowMissing,
 	tally.KindItemTooLarge:     rowItemTooLarge,
+	tally.KindQuotaWait:        rowQuotaWait,
+	tally.KindQuotaFull:        rowQuotaFull,
 	tally.KindContract:         rowOwnContract,
 }
 
@@ -98,8 +100,6 @@ var localRows = map[tallydv1.ErrorReason]row{
 	rowDeadlineTooShort.reason:      rowDeadlineTooShort,
 	rowDeadline.reason:              rowDeadline,
 	rowCancelled.reason:             rowCancelled,
-	rowQuotaWait.reason:             rowQuotaWait,
-	rowQuotaFull.reason:             rowQuotaFull,
 	rowCircuitOpen.reason:           rowCircuitOpen,
 	rowOverloaded.reason:            rowOverloaded,
 	rowDraining.reason:              rowDraining,

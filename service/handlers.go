@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
+	"github.com/tallyd/tallyd/service/quota"
 	"github.com/tallyd/tallyd/service/tally"
 )
 
@@ -25,6 +26,8 @@ type HandlerConfig struct {
 	// AllowPrivateWebhooks lets CreateWebhook and UpdateWebhook name addresses inside a private network, which only a pretend Tally
 	// on this machine has use for.
 	AllowPrivateWebhooks bool
+	// Quota tells callers how they stand; nil where there is no limit.
+	Quota *quota.Scheduler
 }
 
 // Register registers every service of the contract.
@@ -38,6 +41,7 @@ func Register(to grpc.ServiceRegistrar, t Tally, config HandlerConfig) {
 	tallydv1.RegisterFormServiceServer(to, &forms{tally: t})
 	tallydv1.RegisterSubmissionServiceServer(to, &submissions{tally: t, drift: config.Drift})
 	tallydv1.RegisterAnalyticsServiceServer(to, &analytics{tally: t})
+	tallydv1.RegisterQuotaServiceServer(to, &quotas{quota: config.Quota})
 	tallydv1.RegisterWebhookServiceServer(to, &webhooks{tally: t, allowPrivate: config.AllowPrivateWebhooks})
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/tallyd/tallyd/service"
 	"github.com/tallyd/tallyd/service/policy"
 	"github.com/tallyd/tallyd/service/sandbox"
+	"github.com/tallyd/tallyd/service/tally"
 )
 
 // saysWho is a resolver for tests: callers say in x-test-caller who they are.
@@ -53,7 +54,7 @@ type guarded struct {
 	answers sync.Map     // by METHOD /PATH, what is answered in place of the sandbox
 }
 
-func newGuarded(t testing.TB, rules string) *guarded {
+func newGuarded(t testing.TB, rules string, change ...func(*tally.Config)) *guarded {
 	t.Helper()
 	box, err := sandbox.New(sandbox.WithKey("tly-0123456789abcdefghijABCDEFGHIJ01"), sandbox.WithRate(0))
 	if err != nil {
@@ -74,7 +75,7 @@ func newGuarded(t testing.TB, rules string) *guarded {
 		box.Handler().ServeHTTP(w, r)
 	}))
 	t.Cleanup(upstream.Close)
-	client := newClient(t, upstream.URL)
+	client := newClient(t, upstream.URL, append(change, func(c *tally.Config) { g.handlers.Quota = c.Quota })...)
 	g.file = filepath.Join(t.TempDir(), "policy.yaml")
 	if err := os.WriteFile(g.file, []byte(rules), 0o600); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tallyd/tallyd/service"
 	"github.com/tallyd/tallyd/service/apikey"
+	"github.com/tallyd/tallyd/service/quota"
 	"github.com/tallyd/tallyd/service/statuspage"
 	"github.com/tallyd/tallyd/service/telemetry"
 )
@@ -26,6 +27,7 @@ type observation struct {
 	read    func(ok bool) // the policy's file, anew
 	lost    func(error)   // a record of the audit trail
 	drifted func() int64
+	waited  func(quota.Caller, time.Duration)
 }
 
 // newObservation starts what the variables OTEL_* ask for; registry holds the metrics of our own.
@@ -37,7 +39,8 @@ func newObservation(ctx context.Context, registry *prometheus.Registry, log *slo
 	return &observation{
 		Telemetry: sent, started: time.Now(), calls: statuspage.NewRecorder(),
 		failed: countErrors(registry), decided: countDecisions(registry),
-		read: policyGauge(registry), lost: countAuditFailures(registry, log), drifted: func() int64 { return 0 },
+		waited: quotaWaits(registry),
+		read:   policyGauge(registry), lost: countAuditFailures(registry, log), drifted: func() int64 { return 0 },
 	}, nil
 }
 

@@ -218,7 +218,7 @@ func seriesOf(parsed map[string]*dto.MetricFamily) (n int, methods []string) {
 // few as they were, whoever chooses the names.
 func TestSeriesAreBounded(t *testing.T) {
 	_, address := pretendSeen(t)
-	at, log := startLogged(t, "--admin-listen", "127.0.0.1:0", "--tally-url", address, "--key-file", keyFile(t, observedKey))
+	at, log := startLogged(t, "--admin-listen", "127.0.0.1:0", "--tally-url", address, "--tally-rate", "0", "--key-file", keyFile(t, observedKey))
 	conn := connect(t, at)
 	round := func(n int) {
 		for _, method := range []string{"/a/b%d", "/tallyd.v1.FormService/Get%d", "/tallyd.v1.Service%d/GetForm"} {

@@ -18,7 +18,7 @@ import (
 // the key of TALLY_API_KEY. What the key's plan does not include is reported and no failure.
 func TestReadOnlyCalls(t *testing.T) {
 	live := os.Getenv("TALLYD_LIVE") != ""
-	args := []string{"--sandbox", "--sandbox-rate", "0"}
+	args := []string{"--sandbox", "--sandbox-rate", "0", "--tally-rate", "0"}
 	if live {
 		file := filepath.Join(t.TempDir(), "key")
 		if err := os.WriteFile(file, []byte(os.Getenv(keyVariable)), 0o600); err != nil {
@@ -84,6 +84,7 @@ func (r *reader) call(t *testing.T, name string, req, resp proto.Message) bool {
 
 func (r *reader) account(t *testing.T) {
 	t.Helper()
+	r.call(t, "QuotaService/GetQuota", &tallydv1.GetQuotaRequest{}, &tallydv1.GetQuotaResponse{})
 	user := &tallydv1.GetCurrentUserResponse{}
 	r.call(t, "UserService/GetCurrentUser", &tallydv1.GetCurrentUserRequest{}, user)
 	org := user.GetUser().GetOrganizationId()

@@ -21,6 +21,7 @@ import (
 	"github.com/tallyd/tallyd/service"
 	"github.com/tallyd/tallyd/service/apikey"
 	"github.com/tallyd/tallyd/service/policy"
+	"github.com/tallyd/tallyd/service/quota"
 	"github.com/tallyd/tallyd/service/sandbox"
 	"github.com/tallyd/tallyd/service/tally"
 )
@@ -48,6 +49,8 @@ type serveCmd struct {
 	TLSKey          string         `name:"tls-key" placeholder:"FILE" help:"Private key of the certificate."`
 	TLSClientCA     string         `name:"tls-client-ca" placeholder:"FILE" help:"Authorities in PEM: callers must show a certificate that one of them signed."`
 	Reflection      string         `default:"auto" enum:"auto,on,off" placeholder:"WHEN" help:"gRPC reflection: auto (on for loopback and the sandbox), on or off."`
+	TallyRate       int            `default:"100" placeholder:"N" help:"Requests a minute that Tally grants the key; 0 for any number, as a Tally of your own may."`
+	DataDir         string         `placeholder:"DIR" help:"Keeps over a restart which requests the last minute saw; without it the first minute is paced evenly."`
 	DefaultDeadline time.Duration  `default:"30s" placeholder:"DURATION" help:"Deadline of calls that bring none."`
 	LameDuck        *time.Duration `placeholder:"DURATION" help:"How long calls are still taken after SIGTERM, when health says no already and proxies are yet to learn of it, at most 20s. By default 5s where other machines reach the port, else 0."`
 	LogFormat       string         `default:"auto" enum:"auto,text,json" placeholder:"FORMAT" help:"auto is text on a terminal, else json."`
@@ -125,6 +128,9 @@ func (s serveCmd) check() error {
 	if s.DefaultDeadline <= 0 {
 		return usagef("--default-deadline must be more than 0")
 	}
+	if s.TallyRate < 0 {
+		return usagef("--tally-rate must be 0 or more")
+	}
 	if lame := s.lameDuck(); lame < 0 || lame > longestLameDuck {
 		return usagef("--lame-duck must be from 0 to %v", longestLameDuck)
 	}
@@ -165,6 +171,7 @@ type upstream struct {
 	seen    *observation
 	page    http.Handler
 	drift   func(path, kind string)
+	quota   *quota.Scheduler // nil without one
 	close   func()
 }
 
@@ -194,8 +201,13 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 		up.close()
 		return nil, usageError{err}
 	}
+	if up.quota, err = s.newQuota(up.seen, log); err != nil {
+		up.close()
+		return nil, err
+	}
+	showQuota(up.metrics, up.quota)
 	up.client = tally.New(contract, tally.Config{ //nolint:contextcheck // its connections live as long as it does
-		URL: base, Version: s.TallyVersion, UserAgent: userAgent(), Keys: up.keeper,
+		URL: base, Version: s.TallyVersion, UserAgent: userAgent(), Keys: up.keeper, Quota: up.quota,
 		Limits: tally.DefaultLimits(), Drift: up.drift, Watch: up.seen.Watch(base), Log: log,
 	})
 	up.page = up.seen.page(base, up.keeper.State)
@@ -270,7 +282,7 @@ func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 	}
 	config.Reflection = s.Reflection == "on" || (s.Reflection == "auto" && (s.Sandbox || service.IsLocal(s.Listen)))
 	up.server = service.NewServer(config, func(to grpc.ServiceRegistrar) {
-		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox})
+		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox, Quota: up.quota})
 	})
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -9,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	optionsv1 "github.com/tallyd/tallyd/gen/tallyd/options/v1"
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
@@ -21,12 +23,15 @@ type call struct {
 	level      descriptorpb.MethodOptions_IdempotencyLevel
 	isList     bool
 	docs       *optionsv1.Docs
+	freshness  int64 // in seconds
 }
 
 func describe(method protoreflect.MethodDescriptor) call {
 	options := method.Options().(*descriptorpb.MethodOptions)
 	c := call{method: method, level: options.GetIdempotencyLevel(), isList: proto.HasExtension(options, optionsv1.E_List)}
 	c.docs, _ = proto.GetExtension(options, optionsv1.E_Docs).(*optionsv1.Docs)
+	fresh, _ := proto.GetExtension(options, optionsv1.E_Freshness).(*durationpb.Duration)
+	c.freshness = fresh.GetSeconds()
 	rule, _ := proto.GetExtension(options, annotations.E_Http).(*annotations.HttpRule)
 	switch pattern := rule.GetPattern().(type) {
 	case *annotations.HttpRule_Get:
@@ -65,6 +70,9 @@ func (c call) effect() string {
 func (c call) cost() string {
 	if cost := c.docs.GetCost(); cost != "" {
 		return cost
+	}
+	if c.freshness > 0 {
+		return fmt.Sprintf("1, or 0 for an answer of the last %d s", c.freshness)
 	}
 	return "1"
 }

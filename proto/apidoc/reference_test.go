@@ -77,11 +77,11 @@ func TestCallTellsWhatItsOptionsSay(t *testing.T) {
 	}{
 		{
 			name:      "UserService.GetCurrentUser",
-			wantRoute: "`GET /users/me`", wantEffect: "reads only", wantCost: "1", wantPlan: "any",
+			wantRoute: "`GET /users/me`", wantEffect: "reads only", wantCost: "1, or 0 for an answer of the last 60 s", wantPlan: "any",
 		},
 		{
 			name:      "FormService.ListForms",
-			wantRoute: "`GET /forms`", wantEffect: "reads only", wantCost: "1", wantPlan: "any",
+			wantRoute: "`GET /forms`", wantEffect: "reads only", wantCost: "1, or 0 for an answer of the last 10 s", wantPlan: "any",
 			wantReasons: []string{"INVALID_FIELD", "PAGE_TOKEN_INVALID"},
 		},
 		{
@@ -109,7 +109,7 @@ func TestCallTellsWhatItsOptionsSay(t *testing.T) {
 		},
 		{
 			name:      "WebhookService.ListWebhooks",
-			wantRoute: "`GET /webhooks`", wantEffect: "reads only", wantCost: "1", wantPlan: "any",
+			wantRoute: "`GET /webhooks`", wantEffect: "reads only", wantCost: "1, or 0 for an answer of the last 10 s", wantPlan: "any",
 			wantReasons: []string{"TALLY_FEATURE_UNAVAILABLE", "INVALID_FIELD", "PAGE_TOKEN_INVALID"},
 		},
 	}

@@ -61,6 +61,9 @@ func (p *Policy) Explain(q Question) (Explanation, error) {
 
 func (p *Policy) explain(c *Caller, m *Method, q Question) Explanation {
 	g := c.grants[m.full]
+	if m.resource.GetOwn() && g.denied() == nil {
+		return Explanation{allowed, ownResource, nil}
+	}
 	if g == nil {
 		return Explanation{denied, fmt.Sprintf("no rule of caller %q (%s:%d) or its groups names %s", c.Name, p.File, c.line, m.Name), nil}
 	}

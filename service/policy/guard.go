@@ -44,6 +44,8 @@ const (
 	noSuch     = "Tally does not show it, or it does not lie there"
 	questions  = "questions of the form are hidden"
 	noResource = "the contract does not say what it touches"
+	// ownResource is why something is allowed that no line of the policy speaks of.
+	ownResource = "every caller sees its own"
 )
 
 // Access is what one call may do and see.
@@ -66,11 +68,14 @@ func (p *Policy) Decide(ctx context.Context, places *Places, caller *Caller, ful
 		return nil, &DeniedError{Caller: caller.Name, Method: fullMethod, Rule: noResource}
 	}
 	a := &Access{policy: p, places: places, caller: caller, method: m, grant: caller.grants[fullMethod]}
-	if a.grant == nil {
-		return nil, a.deny(nil)
-	}
 	if r := a.grant.denied(); r != nil {
 		return nil, a.deny(r)
+	}
+	if m.resource.GetOwn() {
+		return a, nil
+	}
+	if a.grant == nil {
+		return nil, a.deny(nil)
 	}
 	msg := req.ProtoReflect()
 	for _, step := range steps {
@@ -91,7 +96,12 @@ var steps = []func(*Access, context.Context, protoreflect.Message) error{
 }
 
 // Rule is where the policy allows the call.
-func (a *Access) Rule() string { return a.policy.at(a.by) }
+func (a *Access) Rule() string {
+	if a.by == nil {
+		return ownResource
+	}
+	return a.policy.at(a.by)
+}
 
 // deny returns the denial by a rule; nil for the lack of one.
 func (a *Access) deny(r *rule) error {

@@ -165,6 +165,9 @@ func (g *grant) members() (bool, *rule) {
 
 // denied returns the rule that denies the method whatever it is about.
 func (g *grant) denied() *rule {
+	if g == nil {
+		return nil
+	}
 	for _, r := range g.deny {
 		if r.everything {
 			return r

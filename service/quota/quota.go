@@ -30,8 +30,10 @@ type Config struct {
 	Rate int
 	// Queue is how many calls of one caller may wait, and Queues how many of all; 0 for 200 and 2000.
 	Queue, Queues int
-	// Log keeps the slots taken over a restart. Without one, or with a new one, the first minute is paced evenly.
-	Log *Log
+	// Log keeps the slots taken over a restart. Without one, or with a new one, the first minute is paced evenly, unless Unused tells
+	// that the minute before the start saw no request.
+	Log    *Log
+	Unused bool
 	// Waited is told of each slot how long its call waited; it must be quick. May be nil.
 	Waited func(c Caller, wait time.Duration)
 }
@@ -79,7 +81,7 @@ func New(config Config) *Scheduler {
 		s.config.Queues = 2000
 	}
 	s.burst = credit{level: float64(s.config.Rate), at: now}
-	if config.Log == nil || config.Log.fresh {
+	if !config.Unused && (config.Log == nil || config.Log.fresh) {
 		s.burst = credit{level: 1, at: now, coldUntil: now.Add(window)}
 	}
 	if config.Log != nil {

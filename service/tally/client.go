@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tallyd/tallyd/service/apikey"
+	"github.com/tallyd/tallyd/service/quota"
 )
 
 // Keys is what the client needs of the key's custodian.
@@ -38,6 +39,8 @@ type Config struct {
 	UserAgent string
 	// Keys supplies the key.
 	Keys Keys
+	// Quota hands out the right to make a request; nil for any number of them.
+	Quota *quota.Scheduler
 	// Limits bound each request.
 	Limits Limits
 	// Drift is told of what an answer holds and the contract does not; it must be quick. May be nil.

@@ -8,6 +8,8 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"sync/atomic"
+
+	"github.com/tallyd/tallyd/service/quota"
 )
 
 // departure follows an attempt on its way out.
@@ -20,6 +22,7 @@ type departure struct {
 	left  atomic.Bool // bytes of the request have left, or are in the transport's buffer
 	noTLS atomic.Bool // the handshake failed
 	conn  net.Conn    // in use; only the transport's hook touches it
+	slot  *quota.Slot // that pays for it; nil without a quota
 }
 
 var (

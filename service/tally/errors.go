@@ -54,6 +54,10 @@ const (
 	KindMissing
 	// KindItemTooLarge is a single item over what a unary answer may hold; Size and Limit hold both.
 	KindItemTooLarge
+	// KindQuotaWait is a call whose turn to make a request would come after its deadline; RetryAfter says when it would.
+	KindQuotaWait
+	// KindQuotaFull is a call of a caller of whom too many wait already; RetryAfter says when its turn would come.
+	KindQuotaFull
 	// KindContract is a request that tallyd could not build from its own contract.
 	KindContract
 )
@@ -82,6 +86,8 @@ var kindNames = [...]string{
 	KindPrecondition:     "precondition",
 	KindMissing:          "missing",
 	KindItemTooLarge:     "item too large",
+	KindQuotaWait:        "quota wait",
+	KindQuotaFull:        "quota full",
 	KindContract:         "contract",
 }
 
@@ -163,6 +169,8 @@ type Error struct {
 	RetryAfter time.Duration
 	// ResourceType and ResourceID name the last resource of the route, such as "form" and "mexJoq".
 	ResourceType, ResourceID string
+	// Caller is whose share of the quota is spent; may be empty.
+	Caller string
 	// KeyAlias tells keys apart without revealing them; set for KindKeyRejected.
 	KeyAlias string
 	// KeySince is when the key's latch was set; zero without one.

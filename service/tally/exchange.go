@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/tallyd/tallyd/service/apikey"
+	"github.com/tallyd/tallyd/service/quota"
 )
 
 // minUseful is the shortest time in which a request to Tally can succeed.
@@ -70,11 +71,17 @@ func (x *exchange) prepare() error {
 // send makes the request and repeats it where that is safe and worth its cost.
 func (x *exchange) send(ctx context.Context) (*reply, *Error) {
 	x.client.retries.earn()
+	var before *Error
 	for {
 		answer, failure := x.attempt(ctx)
 		if failure == nil {
 			return answer, nil
 		}
+		if before != nil && failure.Kind.held() {
+			// That there was no second try says less than how the first one went.
+			return nil, before
+		}
+		before = failure
 		failure.Attempts = x.attempts
 		// A delete that was repeated and finds nothing did its work the first time.
 		if x.replayed && failure.Status == http.StatusNotFound && failure.JSON {
@@ -96,8 +103,19 @@ func (x *exchange) attempt(ctx context.Context) (*reply, *Error) {
 	if failure != nil {
 		return nil, failure
 	}
+	slot, failure := x.takeSlot(ctx)
+	if failure != nil {
+		return nil, failure
+	}
+	if slot != nil {
+		// While it waited, the key may have been swapped or refused.
+		if key, failure = x.admit(ctx); failure != nil {
+			slot.Return()
+			return nil, failure
+		}
+	}
 	x.key = key
-	answer, sent, err := x.roundTrip(ctx, key)
+	answer, sent, err := x.roundTrip(ctx, key, slot)
 	if err != nil {
 		return nil, x.transportError(ctx, key, answer, sent, err)
 	}
@@ -190,9 +208,9 @@ type wireResult struct {
 }
 
 // roundTrip sends the request and reads the answer.
-func (x *exchange) roundTrip(ctx context.Context, key apikey.Key) (*reply, *departure, error) {
+func (x *exchange) roundTrip(ctx context.Context, key apikey.Key, slot *quota.Slot) (*reply, *departure, error) {
 	x.attempts++
-	sent := &departure{}
+	sent := &departure{slot: slot}
 	if x.method.effect != Read {
 		return x.writeTrip(ctx, key, sent)
 	}
@@ -234,6 +252,7 @@ func (x *exchange) writeTrip(ctx context.Context, key apikey.Key, sent *departur
 func (x *exchange) exchangeOnce(ctx context.Context, cancel context.CancelCauseFunc, key apikey.Key, sent *departure) (*reply, error) {
 	ctx, done := x.client.config.Watch(ctx, x.method.verb, x.method.template, x.attempts-1)
 	answer, err := x.overHTTP(ctx, cancel, key, sent)
+	x.pay(sent, answer)
 	status := 0
 	if answer != nil {
 		status = answer.status

@@ -139,7 +139,10 @@ func (x *exchange) statusError(answer *reply, key apikey.Key) *Error {
 	e.Status = answer.status
 	e.Ray = clip(excerpt(key, answer.header.Get("Cf-Ray")), 64)
 	e.RequestID = clip(excerpt(key, answer.header.Get("X-Request-Id")), 64)
-	e.RetryAfter = retryAfter(answer.header, time.Now())
+	e.RetryAfter = answer.pause
+	if e.RetryAfter == 0 {
+		e.RetryAfter = retryAfter(answer.header, time.Now())
+	}
 	if answer.status >= 300 && answer.status < 400 {
 		e.Kind = KindRedirect
 		if target, err := url.Parse(answer.header.Get("Location")); err == nil {

@@ -183,6 +183,7 @@ type reply struct {
 	status int
 	header http.Header
 	body   []byte
+	pause  time.Duration // for which a 429 stops everything
 }
 
 // errTooLarge is an answer over the limit.

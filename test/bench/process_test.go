@@ -93,7 +93,7 @@ func build(t testing.TB) string {
 func tallyd(t testing.TB, program, upstream string) *exec.Cmd {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), program,
-		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tally-url", upstream)
+		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tally-url", upstream, "--tally-rate", "0")
 	command.Env = append(os.Environ(), "TALLY_API_KEY=tly-bench")
 	return command
 }

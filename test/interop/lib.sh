@@ -34,7 +34,7 @@ start() {
   bin/tallyd sandbox --listen 127.0.0.1:0 --faults examples/faults.json >"$work/sandbox" 2>&1 &
   running+=($!)
   tally=$(announced $! "$work/sandbox" 's/^the pretend Tally is ready at \([^ ]*\) .*/\1/p')
-  TALLY_API_KEY=tly-sandbox bin/tallyd serve --tally-url "$tally" --listen 127.0.0.1:0 --admin-listen '' "$@" \
+  TALLY_API_KEY=tly-sandbox bin/tallyd serve --tally-url "$tally" --tally-rate 0 --listen 127.0.0.1:0 --admin-listen '' "$@" \
     >"$work/out" 2>"$work/log" &
   running+=($!)
   address=$(announced $! "$work/out" 's/^tallyd is ready at //p')

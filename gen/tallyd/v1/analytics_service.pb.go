@@ -566,21 +566,21 @@ const file_tallyd_v1_analytics_service_proto_rawDesc = "" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12A\n" +
 	"\x06period\x18\x02 \x01(\x0e2\x1a.tallyd.v1.AnalyticsPeriodB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06period\"C\n" +
 	"\x12GetDropOffResponse\x12-\n" +
-	"\bdrop_off\x18\x01 \x01(\v2\x12.tallyd.v1.DropOffR\adropOff2\x83\x06\n" +
-	"\x10AnalyticsService\x12\x8e\x01\n" +
+	"\bdrop_off\x18\x01 \x01(\v2\x12.tallyd.v1.DropOffR\adropOff2\xa1\x06\n" +
+	"\x10AnalyticsService\x12\x94\x01\n" +
 	"\n" +
-	"GetMetrics\x12\x1c.tallyd.v1.GetMetricsRequest\x1a\x1d.tallyd.v1.GetMetricsResponse\"C\xfa\xe0\x18\t\n" +
-	"\aform_id\x82\xd3\xe4\x93\x02-b\ametrics\x12\"/forms/{form_id}/analytics/metrics\x90\x02\x01\x12\x81\x01\n" +
-	"\tGetVisits\x12\x1b.tallyd.v1.GetVisitsRequest\x1a\x1c.tallyd.v1.GetVisitsResponse\"9\xfa\xe0\x18\t\n" +
-	"\aform_id\x82\xd3\xe4\x93\x02#\x12!/forms/{form_id}/analytics/visits\x90\x02\x01\x12\xa4\x01\n" +
-	"\x13GetSubmissionCounts\x12%.tallyd.v1.GetSubmissionCountsRequest\x1a&.tallyd.v1.GetSubmissionCountsResponse\">\xfa\xe0\x18\t\n" +
-	"\aform_id\x82\xd3\xe4\x93\x02(\x12&/forms/{form_id}/analytics/submissions\x90\x02\x01\x12\x9d\x01\n" +
-	"\rGetDimensions\x12\x1f.tallyd.v1.GetDimensionsRequest\x1a .tallyd.v1.GetDimensionsResponse\"I\xfa\xe0\x18\t\n" +
-	"\aform_id\x82\xd3\xe4\x93\x023b\n" +
-	"dimensions\x12%/forms/{form_id}/analytics/dimensions\x90\x02\x01\x12\x92\x01\n" +
+	"GetMetrics\x12\x1c.tallyd.v1.GetMetricsRequest\x1a\x1d.tallyd.v1.GetMetricsResponse\"I\xfa\xe0\x18\t\n" +
+	"\aform_id\x82\xe1\x18\x02\b<\x82\xd3\xe4\x93\x02-b\ametrics\x12\"/forms/{form_id}/analytics/metrics\x90\x02\x01\x12\x87\x01\n" +
+	"\tGetVisits\x12\x1b.tallyd.v1.GetVisitsRequest\x1a\x1c.tallyd.v1.GetVisitsResponse\"?\xfa\xe0\x18\t\n" +
+	"\aform_id\x82\xe1\x18\x02\b<\x82\xd3\xe4\x93\x02#\x12!/forms/{form_id}/analytics/visits\x90\x02\x01\x12\xaa\x01\n" +
+	"\x13GetSubmissionCounts\x12%.tallyd.v1.GetSubmissionCountsRequest\x1a&.tallyd.v1.GetSubmissionCountsResponse\"D\xfa\xe0\x18\t\n" +
+	"\aform_id\x82\xe1\x18\x02\b<\x82\xd3\xe4\x93\x02(\x12&/forms/{form_id}/analytics/submissions\x90\x02\x01\x12\xa3\x01\n" +
+	"\rGetDimensions\x12\x1f.tallyd.v1.GetDimensionsRequest\x1a .tallyd.v1.GetDimensionsResponse\"O\xfa\xe0\x18\t\n" +
+	"\aform_id\x82\xe1\x18\x02\b<\x82\xd3\xe4\x93\x023b\n" +
+	"dimensions\x12%/forms/{form_id}/analytics/dimensions\x90\x02\x01\x12\x98\x01\n" +
 	"\n" +
-	"GetDropOff\x12\x1c.tallyd.v1.GetDropOffRequest\x1a\x1d.tallyd.v1.GetDropOffResponse\"G\xfa\xe0\x18\v\n" +
-	"\aform_idP\x01\x82\xd3\xe4\x93\x02/b\bdrop_off\x12#/forms/{form_id}/analytics/drop-off\x90\x02\x01BM\n" +
+	"GetDropOff\x12\x1c.tallyd.v1.GetDropOffRequest\x1a\x1d.tallyd.v1.GetDropOffResponse\"M\xfa\xe0\x18\v\n" +
+	"\aform_idP\x01\x82\xe1\x18\x02\b<\x82\xd3\xe4\x93\x02/b\bdrop_off\x12#/forms/{form_id}/analytics/drop-off\x90\x02\x01BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 
 var (

@@ -602,13 +602,14 @@ const file_tallyd_v1_organization_service_proto_rawDesc = "" +
 	"\x0forganization_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x0eorganizationId\x12)\n" +
 	"\tinvite_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\binviteId\x12%\n" +
 	"\aconfirm\x18\x03 \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirm\"\x16\n" +
-	"\x14CancelInviteResponse2\xa7\a\n" +
-	"\x13OrganizationService\x12\xbd\x01\n" +
-	"\x15ListOrganizationUsers\x12'.tallyd.v1.ListOrganizationUsersRequest\x1a(.tallyd.v1.ListOrganizationUsersResponse\"Q\xea\xe0\x18\x00\xfa\xe0\x18\x11*\x0forganization_id\x82\xd3\xe4\x93\x02/b\x05users\x12&/organizations/{organization_id}/users\x90\x02\x01\x12\xc8\x01\n" +
-	"\x16RemoveOrganizationUser\x12(.tallyd.v1.RemoveOrganizationUserRequest\x1a).tallyd.v1.RemoveOrganizationUserResponse\"Y\xfa\xe0\x18\x1a*\x0forganization_idZ\auser_id\x82\xd3\xe4\x93\x022*0/organizations/{organization_id}/users/{user_id}\x90\x02\x02\x12\xa3\x01\n" +
-	"\vListInvites\x12\x1d.tallyd.v1.ListInvitesRequest\x1a\x1e.tallyd.v1.ListInvitesResponse\"U\xea\xe0\x18\x00\xfa\xe0\x18\x11*\x0forganization_id\x82\xd3\xe4\x93\x023b\ainvites\x12(/organizations/{organization_id}/invites\x90\x02\x01\x12\xab\x01\n" +
-	"\rCreateInvites\x12\x1f.tallyd.v1.CreateInvitesRequest\x1a .tallyd.v1.CreateInvitesResponse\"W\xfa\xe0\x18 \x12\rworkspace_ids*\x0forganization_id\x82\xd3\xe4\x93\x02-:\x01*\"(/organizations/{organization_id}/invites\x12\xb0\x01\n" +
-	"\fCancelInvite\x12\x1e.tallyd.v1.CancelInviteRequest\x1a\x1f.tallyd.v1.CancelInviteResponse\"_\xfa\xe0\x18\x1c*\x0forganization_idZ\tinvite_id\x82\xd3\xe4\x93\x026*4/organizations/{organization_id}/invites/{invite_id}\x90\x02\x02BM\n" +
+	"\x14CancelInviteResponse2\xe0\a\n" +
+	"\x13OrganizationService\x12\xc3\x01\n" +
+	"\x15ListOrganizationUsers\x12'.tallyd.v1.ListOrganizationUsersRequest\x1a(.tallyd.v1.ListOrganizationUsersResponse\"W\xea\xe0\x18\x00\xfa\xe0\x18\x11*\x0forganization_id\x82\xe1\x18\x02\b<\x82\xd3\xe4\x93\x02/b\x05users\x12&/organizations/{organization_id}/users\x90\x02\x01\x12\xd7\x01\n" +
+	"\x16RemoveOrganizationUser\x12(.tallyd.v1.RemoveOrganizationUserRequest\x1a).tallyd.v1.RemoveOrganizationUserResponse\"h\xfa\xe0\x18\x1a*\x0forganization_idZ\auser_id\x8a\xe1\x18\v/workspaces\x82\xd3\xe4\x93\x022*0/organizations/{organization_id}/users/{user_id}\x90\x02\x02\x12\xa9\x01\n" +
+	"\vListInvites\x12\x1d.tallyd.v1.ListInvitesRequest\x1a\x1e.tallyd.v1.ListInvitesResponse\"[\xea\xe0\x18\x00\xfa\xe0\x18\x11*\x0forganization_id\x82\xe1\x18\x02\b\n" +
+	"\x82\xd3\xe4\x93\x023b\ainvites\x12(/organizations/{organization_id}/invites\x90\x02\x01\x12\xba\x01\n" +
+	"\rCreateInvites\x12\x1f.tallyd.v1.CreateInvitesRequest\x1a .tallyd.v1.CreateInvitesResponse\"f\xfa\xe0\x18 \x12\rworkspace_ids*\x0forganization_id\x8a\xe1\x18\v/workspaces\x82\xd3\xe4\x93\x02-:\x01*\"(/organizations/{organization_id}/invites\x12\xbf\x01\n" +
+	"\fCancelInvite\x12\x1e.tallyd.v1.CancelInviteRequest\x1a\x1f.tallyd.v1.CancelInviteResponse\"n\xfa\xe0\x18\x1c*\x0forganization_idZ\tinvite_id\x8a\xe1\x18\v/workspaces\x82\xd3\xe4\x93\x026*4/organizations/{organization_id}/invites/{invite_id}\x90\x02\x02BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 
 var (

@@ -113,9 +113,9 @@ const file_tallyd_v1_user_service_proto_rawDesc = "" +
 	"\x1ctallyd/v1/user_service.proto\x12\ttallyd.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1ftallyd/options/v1/options.proto\x1a\x15tallyd/v1/users.proto\"\x17\n" +
 	"\x15GetCurrentUserRequest\"=\n" +
 	"\x16GetCurrentUserResponse\x12#\n" +
-	"\x04user\x18\x01 \x01(\v2\x0f.tallyd.v1.UserR\x04user2\x86\x01\n" +
-	"\vUserService\x12w\n" +
-	"\x0eGetCurrentUser\x12 .tallyd.v1.GetCurrentUserRequest\x1a!.tallyd.v1.GetCurrentUserResponse\" \xfa\xe0\x18\x020\x04\x82\xd3\xe4\x93\x02\x11b\x04user\x12\t/users/me\x90\x02\x01BM\n" +
+	"\x04user\x18\x01 \x01(\v2\x0f.tallyd.v1.UserR\x04user2\x8c\x01\n" +
+	"\vUserService\x12}\n" +
+	"\x0eGetCurrentUser\x12 .tallyd.v1.GetCurrentUserRequest\x1a!.tallyd.v1.GetCurrentUserResponse\"&\xfa\xe0\x18\x020\x04\x82\xe1\x18\x02\b<\x82\xd3\xe4\x93\x02\x11b\x04user\x12\t/users/me\x90\x02\x01BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 
 var (

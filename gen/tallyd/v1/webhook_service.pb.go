@@ -832,10 +832,11 @@ const file_tallyd_v1_webhook_service_proto_rawDesc = "" +
 	"\n" +
 	"webhook_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\twebhookId\x12'\n" +
 	"\bevent_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\aeventId\"\x1b\n" +
-	"\x19RetryWebhookEventResponse2\x9d\b\n" +
-	"\x0eWebhookService\x12\xa3\x01\n" +
-	"\fListWebhooks\x12\x1e.tallyd.v1.ListWebhooksRequest\x1a\x1f.tallyd.v1.ListWebhooksResponse\"R\xea\xe0\x18\x15\n" +
-	"\bwebhooks\x12\ahasMore\x18d\xf2\xe0\x18\x1b\x1a\x19TALLY_FEATURE_UNAVAILABLE\xfa\xe0\x18\x028\x01\x82\xd3\xe4\x93\x02\v\x12\t/webhooks\x90\x02\x01\x12\x80\x01\n" +
+	"\x19RetryWebhookEventResponse2\xa3\b\n" +
+	"\x0eWebhookService\x12\xa9\x01\n" +
+	"\fListWebhooks\x12\x1e.tallyd.v1.ListWebhooksRequest\x1a\x1f.tallyd.v1.ListWebhooksResponse\"X\xea\xe0\x18\x15\n" +
+	"\bwebhooks\x12\ahasMore\x18d\xf2\xe0\x18\x1b\x1a\x19TALLY_FEATURE_UNAVAILABLE\xfa\xe0\x18\x028\x01\x82\xe1\x18\x02\b\n" +
+	"\x82\xd3\xe4\x93\x02\v\x12\t/webhooks\x90\x02\x01\x12\x80\x01\n" +
 	"\rCreateWebhook\x12\x1f.tallyd.v1.CreateWebhookRequest\x1a .tallyd.v1.CreateWebhookResponse\",\xfa\xe0\x18\v\n" +
 	"\aform_idP\x01\x82\xd3\xe4\x93\x02\x17:\x01*b\awebhook\"\t/webhooks\x12\xec\x01\n" +
 	"\rUpdateWebhook\x12\x1f.tallyd.v1.UpdateWebhookRequest\x1a .tallyd.v1.UpdateWebhookResponse\"\x97\x01\xf2\xe0\x18T\x12(1, and 1 per 100 webhooks of the account\x1a\rETAG_MISMATCH\x1a\x19TALLY_FEATURE_UNAVAILABLE\xfa\xe0\x18\x17\n" +

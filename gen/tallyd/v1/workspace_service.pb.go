@@ -1023,23 +1023,23 @@ const file_tallyd_v1_workspace_service_proto_rawDesc = "" +
 	"\fworkspace_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\vworkspaceId\x12)\n" +
 	"\tfolder_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\bfolderId\x12%\n" +
 	"\aconfirm\x18\x03 \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirm\"\x16\n" +
-	"\x14DeleteFolderResponse2\xce\v\n" +
-	"\x10WorkspaceService\x12\x87\x01\n" +
-	"\x0eListWorkspaces\x12 .tallyd.v1.ListWorkspacesRequest\x1a!.tallyd.v1.ListWorkspacesResponse\"0\xea\xe0\x18\x10\n" +
-	"\x05items\x12\ahasMore\xfa\xe0\x18\x028\x01\x82\xd3\xe4\x93\x02\r\x12\v/workspaces\x90\x02\x01\x12\x8a\x01\n" +
+	"\x14DeleteFolderResponse2\xf4\v\n" +
+	"\x10WorkspaceService\x12\x8d\x01\n" +
+	"\x0eListWorkspaces\x12 .tallyd.v1.ListWorkspacesRequest\x1a!.tallyd.v1.ListWorkspacesResponse\"6\xea\xe0\x18\x10\n" +
+	"\x05items\x12\ahasMore\xfa\xe0\x18\x028\x01\x82\xe1\x18\x02\b\x1e\x82\xd3\xe4\x93\x02\r\x12\v/workspaces\x90\x02\x01\x12\x8a\x01\n" +
 	"\x0fCreateWorkspace\x12!.tallyd.v1.CreateWorkspaceRequest\x1a\".tallyd.v1.CreateWorkspaceResponse\"0\xf2\xe0\x18\x05\n" +
-	"\x03Pro\xfa\xe0\x18\x020\x02\x82\xd3\xe4\x93\x02\x1b:\x01*b\tworkspace\"\v/workspaces\x12\x93\x01\n" +
-	"\fGetWorkspace\x12\x1e.tallyd.v1.GetWorkspaceRequest\x1a\x1f.tallyd.v1.GetWorkspaceResponse\"B\xfa\xe0\x18\x0e\x12\fworkspace_id\x82\xd3\xe4\x93\x02'b\tworkspace\x12\x1a/workspaces/{workspace_id}\x90\x02\x01\x12\x94\x01\n" +
-	"\x0fUpdateWorkspace\x12!.tallyd.v1.UpdateWorkspaceRequest\x1a\".tallyd.v1.UpdateWorkspaceResponse\":\xfa\xe0\x18\x0e\x12\fworkspace_id\x82\xd3\xe4\x93\x02\x1f:\x01*2\x1a/workspaces/{workspace_id}\x90\x02\x02\x12\x9f\x01\n" +
-	"\x0fDeleteWorkspace\x12!.tallyd.v1.DeleteWorkspaceRequest\x1a\".tallyd.v1.DeleteWorkspaceResponse\"E\xfa\xe0\x18\x1c\x12\fworkspace_idZ\fworkspace_id\x82\xd3\xe4\x93\x02\x1c*\x1a/workspaces/{workspace_id}\x90\x02\x02\x12\xa3\x01\n" +
-	"\vListFolders\x12\x1d.tallyd.v1.ListFoldersRequest\x1a\x1e.tallyd.v1.ListFoldersResponse\"U\xea\xe0\x18\x00\xf2\xe0\x18\x05\n" +
-	"\x03Pro\xfa\xe0\x18\x0e\x12\fworkspace_id\x82\xd3\xe4\x93\x02-b\afolders\x12\"/workspaces/{workspace_id}/folders\x90\x02\x01\x12\xb5\x01\n" +
+	"\x03Pro\xfa\xe0\x18\x020\x02\x82\xd3\xe4\x93\x02\x1b:\x01*b\tworkspace\"\v/workspaces\x12\x99\x01\n" +
+	"\fGetWorkspace\x12\x1e.tallyd.v1.GetWorkspaceRequest\x1a\x1f.tallyd.v1.GetWorkspaceResponse\"H\xfa\xe0\x18\x0e\x12\fworkspace_id\x82\xe1\x18\x02\b\x1e\x82\xd3\xe4\x93\x02'b\tworkspace\x12\x1a/workspaces/{workspace_id}\x90\x02\x01\x12\x94\x01\n" +
+	"\x0fUpdateWorkspace\x12!.tallyd.v1.UpdateWorkspaceRequest\x1a\".tallyd.v1.UpdateWorkspaceResponse\":\xfa\xe0\x18\x0e\x12\fworkspace_id\x82\xd3\xe4\x93\x02\x1f:\x01*2\x1a/workspaces/{workspace_id}\x90\x02\x02\x12\xa9\x01\n" +
+	"\x0fDeleteWorkspace\x12!.tallyd.v1.DeleteWorkspaceRequest\x1a\".tallyd.v1.DeleteWorkspaceResponse\"O\xfa\xe0\x18\x1c\x12\fworkspace_idZ\fworkspace_id\x8a\xe1\x18\x06/forms\x82\xd3\xe4\x93\x02\x1c*\x1a/workspaces/{workspace_id}\x90\x02\x02\x12\xa9\x01\n" +
+	"\vListFolders\x12\x1d.tallyd.v1.ListFoldersRequest\x1a\x1e.tallyd.v1.ListFoldersResponse\"[\xea\xe0\x18\x00\xf2\xe0\x18\x05\n" +
+	"\x03Pro\xfa\xe0\x18\x0e\x12\fworkspace_id\x82\xe1\x18\x02\b\x1e\x82\xd3\xe4\x93\x02-b\afolders\x12\"/workspaces/{workspace_id}/folders\x90\x02\x01\x12\xb5\x01\n" +
 	"\fCreateFolder\x12\x1e.tallyd.v1.CreateFolderRequest\x1a\x1f.tallyd.v1.CreateFolderResponse\"d\xf2\xe0\x18\x05\n" +
 	"\x03Pro\xfa\xe0\x18\"\x12\fworkspace_idB\x10parent_folder_idH\x03\x82\xd3\xe4\x93\x02/:\x01*b\x06folder\"\"/workspaces/{workspace_id}/folders\x12\xb5\x01\n" +
 	"\fUpdateFolder\x12\x1e.tallyd.v1.UpdateFolderRequest\x1a\x1f.tallyd.v1.UpdateFolderResponse\"d\xf2\xe0\x18\x05\n" +
-	"\x03Pro\xfa\xe0\x18\x1b\x12\fworkspace_idB\tfolder_idH\x03\x82\xd3\xe4\x93\x023:\x01*2./workspaces/{workspace_id}/folders/{folder_id}\x90\x02\x02\x12\xbd\x01\n" +
-	"\fDeleteFolder\x12\x1e.tallyd.v1.DeleteFolderRequest\x1a\x1f.tallyd.v1.DeleteFolderResponse\"l\xf2\xe0\x18\x05\n" +
-	"\x03Pro\xfa\xe0\x18&\x12\fworkspace_idB\tfolder_idH\x03Z\tfolder_id\x82\xd3\xe4\x93\x020*./workspaces/{workspace_id}/folders/{folder_id}\x90\x02\x02BM\n" +
+	"\x03Pro\xfa\xe0\x18\x1b\x12\fworkspace_idB\tfolder_idH\x03\x82\xd3\xe4\x93\x023:\x01*2./workspaces/{workspace_id}/folders/{folder_id}\x90\x02\x02\x12\xc7\x01\n" +
+	"\fDeleteFolder\x12\x1e.tallyd.v1.DeleteFolderRequest\x1a\x1f.tallyd.v1.DeleteFolderResponse\"v\xf2\xe0\x18\x05\n" +
+	"\x03Pro\xfa\xe0\x18&\x12\fworkspace_idB\tfolder_idH\x03Z\tfolder_id\x8a\xe1\x18\x06/forms\x82\xd3\xe4\x93\x020*./workspaces/{workspace_id}/folders/{folder_id}\x90\x02\x02BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 
 var (

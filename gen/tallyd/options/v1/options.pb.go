@@ -13,6 +13,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	descriptorpb "google.golang.org/protobuf/types/descriptorpb"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -284,7 +285,9 @@ type Resource struct {
 	// The RPC tells or decides about all questions of the form: refused where the policy hides some of them.
 	AllQuestions bool `protobuf:"varint,10,opt,name=all_questions,json=allQuestions,proto3" json:"all_questions,omitempty"`
 	// Field with the id of what the RPC destroys; where the request has fields with the option all_questions, only if one of them is set. A caller whose policy demands it repeats that id in the request's field `confirm`.
-	Destroys      string `protobuf:"bytes,11,opt,name=destroys,proto3" json:"destroys,omitempty"`
+	Destroys string `protobuf:"bytes,11,opt,name=destroys,proto3" json:"destroys,omitempty"`
+	// The RPC tells a caller about itself alone: every caller that the policy names may call it, unless a rule denies it.
+	Own           bool `protobuf:"varint,12,opt,name=own,proto3" json:"own,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -396,6 +399,13 @@ func (x *Resource) GetDestroys() string {
 	return ""
 }
 
+func (x *Resource) GetOwn() bool {
+	if x != nil {
+		return x.Own
+	}
+	return false
+}
+
 var file_tallyd_options_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -419,6 +429,22 @@ var file_tallyd_options_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Field:         50703,
 		Name:          "tallyd.options.v1.resource",
 		Tag:           "bytes,50703,opt,name=resource",
+		Filename:      "tallyd/options/v1/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
+		ExtensionType: (*durationpb.Duration)(nil),
+		Field:         50704,
+		Name:          "tallyd.options.v1.freshness",
+		Tag:           "bytes,50704,opt,name=freshness",
+		Filename:      "tallyd/options/v1/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
+		ExtensionType: ([]string)(nil),
+		Field:         50705,
+		Name:          "tallyd.options.v1.touches",
+		Tag:           "bytes,50705,rep,name=touches",
 		Filename:      "tallyd/options/v1/options.proto",
 	},
 	{
@@ -565,6 +591,15 @@ var (
 	//
 	// optional tallyd.options.v1.Resource resource = 50703;
 	E_Resource = &file_tallyd_options_v1_options_proto_extTypes[2]
+	// How old an answer may be that is handed out again to whoever asks for the same; without it none is. A caller may ask for another
+	// age with the metadata `cache-control`. Whatever is written through tallyd is forgotten at once.
+	//
+	// optional google.protobuf.Duration freshness = 50704;
+	E_Freshness = &file_tallyd_options_v1_options_proto_extTypes[3]
+	// Routes of other resources that a write changes as well, such as "/forms": answers about these and all below them are forgotten.
+	//
+	// repeated string touches = 50705;
+	E_Touches = &file_tallyd_options_v1_options_proto_extTypes[4]
 )
 
 // Extension fields to descriptorpb.FieldOptions.
@@ -572,63 +607,63 @@ var (
 	// Tally's JSON key; without it the key is the field's lowerCamel name.
 	//
 	// optional string name = 50701;
-	E_Name = &file_tallyd_options_v1_options_proto_extTypes[3]
+	E_Name = &file_tallyd_options_v1_options_proto_extTypes[5]
 	// Other keys that some answers use for the same field; read, never written.
 	//
 	// repeated string alias = 50702;
-	E_Alias = &file_tallyd_options_v1_options_proto_extTypes[4]
+	E_Alias = &file_tallyd_options_v1_options_proto_extTypes[6]
 	// The string holds the value's JSON text, exact and of any depth.
 	//
 	// optional bool raw = 50703;
-	E_Raw = &file_tallyd_options_v1_options_proto_extTypes[5]
+	E_Raw = &file_tallyd_options_v1_options_proto_extTypes[7]
 	// The Struct collects every key of the enclosing object that the contract does not name.
 	//
 	// optional bool rest = 50704;
-	E_Rest = &file_tallyd_options_v1_options_proto_extTypes[6]
+	E_Rest = &file_tallyd_options_v1_options_proto_extTypes[8]
 	// Tally accepts null: an update that names the field and leaves it unset sends null.
 	//
 	// optional bool nullable = 50705;
-	E_Nullable = &file_tallyd_options_v1_options_proto_extTypes[7]
+	E_Nullable = &file_tallyd_options_v1_options_proto_extTypes[9]
 	// The message's only field is a list that Tally may answer as null: the list itself is what travels.
 	//
 	// optional bool wrapped = 50706;
-	E_Wrapped = &file_tallyd_options_v1_options_proto_extTypes[8]
+	E_Wrapped = &file_tallyd_options_v1_options_proto_extTypes[10]
 	// The list travels as one string, joined by this text.
 	//
 	// optional string join = 50707;
-	E_Join = &file_tallyd_options_v1_options_proto_extTypes[9]
+	E_Join = &file_tallyd_options_v1_options_proto_extTypes[11]
 	// tallyd itself reads the field; it never travels to Tally.
 	//
 	// optional bool local = 50708;
-	E_Local = &file_tallyd_options_v1_options_proto_extTypes[10]
+	E_Local = &file_tallyd_options_v1_options_proto_extTypes[12]
 	// Set to true when text of the enclosing object had to be repaired to be valid UTF-8.
 	//
 	// optional bool lossy = 50709;
-	E_Lossy = &file_tallyd_options_v1_options_proto_extTypes[11]
+	E_Lossy = &file_tallyd_options_v1_options_proto_extTypes[13]
 	// The message is about the resource that this field names by id; an answer leaves out messages about what the caller may not see.
 	//
 	// optional tallyd.options.v1.Kind subject = 50710;
-	E_Subject = &file_tallyd_options_v1_options_proto_extTypes[12]
+	E_Subject = &file_tallyd_options_v1_options_proto_extTypes[14]
 	// The field names or describes a resource of this kind; it is left empty where the caller may not see that.
 	//
 	// optional tallyd.options.v1.Kind mention = 50711;
-	E_Mention = &file_tallyd_options_v1_options_proto_extTypes[13]
+	E_Mention = &file_tallyd_options_v1_options_proto_extTypes[15]
 	// The field holds a secret, by the name that a policy reveals it by; empty for everyone else.
 	//
 	// optional string secret = 50712;
-	E_Secret = &file_tallyd_options_v1_options_proto_extTypes[14]
+	E_Secret = &file_tallyd_options_v1_options_proto_extTypes[16]
 	// The field's JSON text may hold links to files anywhere below its top: secret where it does.
 	//
 	// optional bool linked = 50713;
-	E_Linked = &file_tallyd_options_v1_options_proto_extTypes[15]
+	E_Linked = &file_tallyd_options_v1_options_proto_extTypes[17]
 	// The field tells of all questions of the form: left empty, and not to be set, where the policy hides some of them.
 	//
 	// optional bool all_questions = 50714;
-	E_AllQuestions = &file_tallyd_options_v1_options_proto_extTypes[16]
+	E_AllQuestions = &file_tallyd_options_v1_options_proto_extTypes[18]
 	// The number of messages that the policy left out of the list of the enclosing message.
 	//
 	// optional bool hidden_count = 50715;
-	E_HiddenCount = &file_tallyd_options_v1_options_proto_extTypes[17]
+	E_HiddenCount = &file_tallyd_options_v1_options_proto_extTypes[19]
 )
 
 // Extension fields to descriptorpb.EnumValueOptions.
@@ -636,14 +671,14 @@ var (
 	// Tally's text for the value; without it the text is the value's name without the enum's prefix.
 	//
 	// optional string value = 50701;
-	E_Value = &file_tallyd_options_v1_options_proto_extTypes[18]
+	E_Value = &file_tallyd_options_v1_options_proto_extTypes[20]
 )
 
 var File_tallyd_options_v1_options_proto protoreflect.FileDescriptor
 
 const file_tallyd_options_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x1ftallyd/options/v1/options.proto\x12\x11tallyd.options.v1\x1a google/protobuf/descriptor.proto\"\x9a\x01\n" +
+	"\x1ftallyd/options/v1/options.proto\x12\x11tallyd.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\x9a\x01\n" +
 	"\x04List\x12\x14\n" +
 	"\x05items\x18\x01 \x01(\tR\x05items\x12\x19\n" +
 	"\bhas_more\x18\x02 \x01(\tR\ahasMore\x12\x1b\n" +
@@ -654,7 +689,7 @@ const file_tallyd_options_v1_options_proto_rawDesc = "" +
 	"\x04Docs\x12\x12\n" +
 	"\x04plan\x18\x01 \x01(\tR\x04plan\x12\x12\n" +
 	"\x04cost\x18\x02 \x01(\tR\x04cost\x12\x18\n" +
-	"\areasons\x18\x03 \x03(\tR\areasons\"\xec\x02\n" +
+	"\areasons\x18\x03 \x03(\tR\areasons\"\xfe\x02\n" +
 	"\bResource\x12\x14\n" +
 	"\x05forms\x18\x01 \x03(\tR\x05forms\x12\x1e\n" +
 	"\n" +
@@ -670,7 +705,8 @@ const file_tallyd_options_v1_options_proto_rawDesc = "" +
 	"child_kind\x18\t \x01(\x0e2\x17.tallyd.options.v1.KindR\tchildKind\x12#\n" +
 	"\rall_questions\x18\n" +
 	" \x01(\bR\fallQuestions\x12\x1a\n" +
-	"\bdestroys\x18\v \x01(\tR\bdestroys*\xd4\x01\n" +
+	"\bdestroys\x18\v \x01(\tR\bdestroys\x12\x10\n" +
+	"\x03own\x18\f \x01(\bR\x03own*\xd4\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_FORM\x10\x01\x12\x12\n" +
@@ -687,7 +723,9 @@ const file_tallyd_options_v1_options_proto_rawDesc = "" +
 	":M\n" +
 	"\x04list\x12\x1e.google.protobuf.MethodOptions\x18\x8d\x8c\x03 \x01(\v2\x17.tallyd.options.v1.ListR\x04list:M\n" +
 	"\x04docs\x12\x1e.google.protobuf.MethodOptions\x18\x8e\x8c\x03 \x01(\v2\x17.tallyd.options.v1.DocsR\x04docs:Y\n" +
-	"\bresource\x12\x1e.google.protobuf.MethodOptions\x18\x8f\x8c\x03 \x01(\v2\x1b.tallyd.options.v1.ResourceR\bresource:3\n" +
+	"\bresource\x12\x1e.google.protobuf.MethodOptions\x18\x8f\x8c\x03 \x01(\v2\x1b.tallyd.options.v1.ResourceR\bresource:Y\n" +
+	"\tfreshness\x12\x1e.google.protobuf.MethodOptions\x18\x90\x8c\x03 \x01(\v2\x19.google.protobuf.DurationR\tfreshness::\n" +
+	"\atouches\x12\x1e.google.protobuf.MethodOptions\x18\x91\x8c\x03 \x03(\tR\atouches:3\n" +
 	"\x04name\x12\x1d.google.protobuf.FieldOptions\x18\x8d\x8c\x03 \x01(\tR\x04name:5\n" +
 	"\x05alias\x12\x1d.google.protobuf.FieldOptions\x18\x8e\x8c\x03 \x03(\tR\x05alias:1\n" +
 	"\x03raw\x12\x1d.google.protobuf.FieldOptions\x18\x8f\x8c\x03 \x01(\bR\x03raw:3\n" +
@@ -728,6 +766,7 @@ var file_tallyd_options_v1_options_proto_goTypes = []any{
 	(*descriptorpb.MethodOptions)(nil),    // 4: google.protobuf.MethodOptions
 	(*descriptorpb.FieldOptions)(nil),     // 5: google.protobuf.FieldOptions
 	(*descriptorpb.EnumValueOptions)(nil), // 6: google.protobuf.EnumValueOptions
+	(*durationpb.Duration)(nil),           // 7: google.protobuf.Duration
 }
 var file_tallyd_options_v1_options_proto_depIdxs = []int32{
 	0,  // 0: tallyd.options.v1.Resource.all:type_name -> tallyd.options.v1.Kind
@@ -735,31 +774,34 @@ var file_tallyd_options_v1_options_proto_depIdxs = []int32{
 	4,  // 2: tallyd.options.v1.list:extendee -> google.protobuf.MethodOptions
 	4,  // 3: tallyd.options.v1.docs:extendee -> google.protobuf.MethodOptions
 	4,  // 4: tallyd.options.v1.resource:extendee -> google.protobuf.MethodOptions
-	5,  // 5: tallyd.options.v1.name:extendee -> google.protobuf.FieldOptions
-	5,  // 6: tallyd.options.v1.alias:extendee -> google.protobuf.FieldOptions
-	5,  // 7: tallyd.options.v1.raw:extendee -> google.protobuf.FieldOptions
-	5,  // 8: tallyd.options.v1.rest:extendee -> google.protobuf.FieldOptions
-	5,  // 9: tallyd.options.v1.nullable:extendee -> google.protobuf.FieldOptions
-	5,  // 10: tallyd.options.v1.wrapped:extendee -> google.protobuf.FieldOptions
-	5,  // 11: tallyd.options.v1.join:extendee -> google.protobuf.FieldOptions
-	5,  // 12: tallyd.options.v1.local:extendee -> google.protobuf.FieldOptions
-	5,  // 13: tallyd.options.v1.lossy:extendee -> google.protobuf.FieldOptions
-	5,  // 14: tallyd.options.v1.subject:extendee -> google.protobuf.FieldOptions
-	5,  // 15: tallyd.options.v1.mention:extendee -> google.protobuf.FieldOptions
-	5,  // 16: tallyd.options.v1.secret:extendee -> google.protobuf.FieldOptions
-	5,  // 17: tallyd.options.v1.linked:extendee -> google.protobuf.FieldOptions
-	5,  // 18: tallyd.options.v1.all_questions:extendee -> google.protobuf.FieldOptions
-	5,  // 19: tallyd.options.v1.hidden_count:extendee -> google.protobuf.FieldOptions
-	6,  // 20: tallyd.options.v1.value:extendee -> google.protobuf.EnumValueOptions
-	1,  // 21: tallyd.options.v1.list:type_name -> tallyd.options.v1.List
-	2,  // 22: tallyd.options.v1.docs:type_name -> tallyd.options.v1.Docs
-	3,  // 23: tallyd.options.v1.resource:type_name -> tallyd.options.v1.Resource
-	0,  // 24: tallyd.options.v1.subject:type_name -> tallyd.options.v1.Kind
-	0,  // 25: tallyd.options.v1.mention:type_name -> tallyd.options.v1.Kind
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	21, // [21:26] is the sub-list for extension type_name
-	2,  // [2:21] is the sub-list for extension extendee
+	4,  // 5: tallyd.options.v1.freshness:extendee -> google.protobuf.MethodOptions
+	4,  // 6: tallyd.options.v1.touches:extendee -> google.protobuf.MethodOptions
+	5,  // 7: tallyd.options.v1.name:extendee -> google.protobuf.FieldOptions
+	5,  // 8: tallyd.options.v1.alias:extendee -> google.protobuf.FieldOptions
+	5,  // 9: tallyd.options.v1.raw:extendee -> google.protobuf.FieldOptions
+	5,  // 10: tallyd.options.v1.rest:extendee -> google.protobuf.FieldOptions
+	5,  // 11: tallyd.options.v1.nullable:extendee -> google.protobuf.FieldOptions
+	5,  // 12: tallyd.options.v1.wrapped:extendee -> google.protobuf.FieldOptions
+	5,  // 13: tallyd.options.v1.join:extendee -> google.protobuf.FieldOptions
+	5,  // 14: tallyd.options.v1.local:extendee -> google.protobuf.FieldOptions
+	5,  // 15: tallyd.options.v1.lossy:extendee -> google.protobuf.FieldOptions
+	5,  // 16: tallyd.options.v1.subject:extendee -> google.protobuf.FieldOptions
+	5,  // 17: tallyd.options.v1.mention:extendee -> google.protobuf.FieldOptions
+	5,  // 18: tallyd.options.v1.secret:extendee -> google.protobuf.FieldOptions
+	5,  // 19: tallyd.options.v1.linked:extendee -> google.protobuf.FieldOptions
+	5,  // 20: tallyd.options.v1.all_questions:extendee -> google.protobuf.FieldOptions
+	5,  // 21: tallyd.options.v1.hidden_count:extendee -> google.protobuf.FieldOptions
+	6,  // 22: tallyd.options.v1.value:extendee -> google.protobuf.EnumValueOptions
+	1,  // 23: tallyd.options.v1.list:type_name -> tallyd.options.v1.List
+	2,  // 24: tallyd.options.v1.docs:type_name -> tallyd.options.v1.Docs
+	3,  // 25: tallyd.options.v1.resource:type_name -> tallyd.options.v1.Resource
+	7,  // 26: tallyd.options.v1.freshness:type_name -> google.protobuf.Duration
+	0,  // 27: tallyd.options.v1.subject:type_name -> tallyd.options.v1.Kind
+	0,  // 28: tallyd.options.v1.mention:type_name -> tallyd.options.v1.Kind
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	23, // [23:29] is the sub-list for extension type_name
+	2,  // [2:23] is the sub-list for extension extendee
 	0,  // [0:2] is the sub-list for field type_name
 }
 
@@ -775,7 +817,7 @@ func file_tallyd_options_v1_options_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tallyd_options_v1_options_proto_rawDesc), len(file_tallyd_options_v1_options_proto_rawDesc)),
 			NumEnums:      1,
 			NumMessages:   3,
-			NumExtensions: 19,
+			NumExtensions: 21,
 			NumServices:   0,
 		},
 		GoTypes:           file_tallyd_options_v1_options_proto_goTypes,
