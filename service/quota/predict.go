@@ -136,13 +136,10 @@ func (s *Scheduler) Join(of, ctx context.Context) error {
 	return nil
 }
 
-// Waiting reports whether the request of a context of NewGroup waits for a slot, and how long it will.
-func (s *Scheduler) Waiting(of context.Context) (time.Duration, bool) {
+// Served reports whether the request of a context of NewGroup got a slot.
+func (s *Scheduler) Served(of context.Context) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := groupOf(of)
-	if g == nil || g.waiter == nil || g.waiter.slot != nil {
-		return 0, false
-	}
-	return s.predict(g.waiter, time.Now()), true
+	return g != nil && g.waiter != nil && g.waiter.slot != nil
 }

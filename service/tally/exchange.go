@@ -253,6 +253,7 @@ func (x *exchange) exchangeOnce(ctx context.Context, cancel context.CancelCauseF
 	ctx, done := x.client.config.Watch(ctx, x.method.verb, x.method.template, x.attempts-1)
 	answer, err := x.overHTTP(ctx, cancel, key, sent)
 	x.pay(sent, answer)
+	x.forget()
 	status := 0
 	if answer != nil {
 		status = answer.status
