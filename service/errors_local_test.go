@@ -47,6 +47,7 @@ func transportCases() []transportCase {
 		{"our limit", tally.KindTimeout, "unknown", unavailable, unknown, "TALLY_TIMEOUT", "unknown", "-1", 0, plainDetails},
 		{"our limit, outcome unsaid", tally.KindTimeout, "", unavailable, unknown, "TALLY_TIMEOUT", "unknown", "-1", 0, plainDetails},
 		{"cut, outcome unsaid", tally.KindTruncated, "", unavailable, unknown, "TALLY_TRUNCATED", "unknown", "-1", 0, plainDetails},
+		{"breaker open", tally.KindCircuitOpen, "not_sent", unavailable, unavailable, "TALLY_CIRCUIT_OPEN", "not_sent", "", time.Second, retryDetails},
 		{"deadline too short", tally.KindDeadlineTooShort, "", codes.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE_TOO_SHORT", "not_sent", "", 0, plainDetails},
 		{"deadline in flight", tally.KindDeadline, "unknown", codes.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE_IN_FLIGHT", "unknown", "-1", 0, plainDetails},
 		{"deadline, outcome unsaid", tally.KindDeadline, "", codes.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE_IN_FLIGHT", "unknown", "-1", 0, plainDetails},

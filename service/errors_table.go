@@ -82,6 +82,7 @@ var kindRows = map[tally.Kind]row{
 	tally.KindTLS:              rowTLS,
 	tally.KindReset:            rowReset,
 	tally.KindTimeout:          rowTimeout,
+	tally.KindCircuitOpen:      rowCircuitOpen,
 	tally.KindDeadlineTooShort: rowDeadlineTooShort,
 	tally.KindDeadline:         rowDeadline,
 	tally.KindCancelled:        rowCancelled,
