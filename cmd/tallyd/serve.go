@@ -49,6 +49,7 @@ type serveCmd struct {
 	TLSClientCA     string         `name:"tls-client-ca" placeholder:"FILE" help:"Authorities in PEM: callers must show a certificate that one of them signed."`
 	Reflection      string         `default:"auto" enum:"auto,on,off" placeholder:"WHEN" help:"gRPC reflection: auto (on for loopback and the sandbox), on or off."`
 	DefaultDeadline time.Duration  `default:"30s" placeholder:"DURATION" help:"Deadline of calls that bring none."`
+	MaxInFlight     int            `default:"4096" placeholder:"N" help:"Calls that may be under way at once, streams among them; more are refused at once with UNAVAILABLE."`
 	LameDuck        *time.Duration `placeholder:"DURATION" help:"How long calls are still taken after SIGTERM, when health says no already and proxies are yet to learn of it, at most 20s. By default 5s where other machines reach the port, else 0."`
 	LogFormat       string         `default:"auto" enum:"auto,text,json" placeholder:"FORMAT" help:"auto is text on a terminal, else json."`
 }
@@ -125,6 +126,9 @@ func (s serveCmd) check() error {
 	if s.DefaultDeadline <= 0 {
 		return usagef("--default-deadline must be more than 0")
 	}
+	if s.MaxInFlight <= 0 {
+		return usagef("--max-in-flight must be more than 0")
+	}
 	if lame := s.lameDuck(); lame < 0 || lame > longestLameDuck {
 		return usagef("--lame-duck must be from 0 to %v", longestLameDuck)
 	}
@@ -196,7 +200,7 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 	}
 	up.client = tally.New(contract, tally.Config{ //nolint:contextcheck // its connections live as long as it does
 		URL: base, Version: s.TallyVersion, UserAgent: userAgent(), Keys: up.keeper,
-		Limits: tally.DefaultLimits(), Drift: up.drift, Watch: up.seen.Watch(base), Log: log,
+		Limits: tally.DefaultLimits(), Drift: up.drift, Watch: up.seen.Watch(base), Circuit: circuitGauge(up.metrics), Log: log,
 	})
 	up.page = up.seen.page(base, up.keeper.State)
 	return up, nil
@@ -254,6 +258,7 @@ func (s serveCmd) place(ctx context.Context, log *slog.Logger) (*url.URL, apikey
 func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 	config := service.DefaultConfig()
 	config.DefaultDeadline, config.LameDuck, config.Log = s.DefaultDeadline, s.lameDuck(), log
+	config.MaxInFlight = s.MaxInFlight
 	up.seen.apply(&config)
 	if err := s.authorize(&config, up, c, log); err != nil {
 		return err
@@ -272,6 +277,7 @@ func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 	up.server = service.NewServer(config, func(to grpc.ServiceRegistrar) {
 		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox})
 	})
+	showInFlight(up.metrics, up.server.InFlight)
 	return nil
 }
 
