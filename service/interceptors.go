@@ -79,7 +79,8 @@ func (r *record) fail(m mapped, cause error) {
 // unaryChain returns the interceptors of unary calls in order.
 func (s *Server) unaryChain() grpc.ServerOption {
 	return grpc.ChainUnaryInterceptor(
-		s.identify,                    // first, so that everything below can name the call
+		s.gate.unary,                  // before all else, so that what is refused costs next to nothing
+		s.identify,                    // first of the admitted, so that everything below can name the call
 		s.logUnary(),                  // outside the map, so that it logs the status that the caller sees
 		s.auditUnary,                  // the same: what became of a write is what its caller hears
 		mapErrors,                     // outside all that can fail, so that there is one map
@@ -94,7 +95,8 @@ func (s *Server) unaryChain() grpc.ServerOption {
 // streamChain returns the interceptors of streams in order.
 func (s *Server) streamChain() grpc.ServerOption {
 	return grpc.ChainStreamInterceptor(
-		identifyStream,  // first, so that everything below can name the call
+		s.gate.stream,   // before all else, so that what is refused costs next to nothing
+		identifyStream,  // first of the admitted, so that everything below can name the call
 		s.logStream(),   // outside the map, so that it logs the status that the caller sees
 		s.auditStream,   // the same
 		mapStreamErrors, // outside all that can fail, so that there is one map

@@ -54,6 +54,7 @@ type serveCmd struct {
 	CacheBytes      int64          `default:"67108864" placeholder:"N" help:"Memory for answers that are handed out again; 0 for none. Calls for the same that come together ask Tally once all the same."`
 	DataDir         string         `placeholder:"DIR" help:"Keeps over a restart which requests the last minute saw; without it the first minute is paced evenly."`
 	DefaultDeadline time.Duration  `default:"30s" placeholder:"DURATION" help:"Deadline of calls that bring none."`
+	MaxInFlight     int            `default:"4096" placeholder:"N" help:"Calls that may be under way at once, streams among them; more are refused at once with UNAVAILABLE."`
 	LameDuck        *time.Duration `placeholder:"DURATION" help:"How long calls are still taken after SIGTERM, when health says no already and proxies are yet to learn of it, at most 20s. By default 5s where other machines reach the port, else 0."`
 	LogFormat       string         `default:"auto" enum:"auto,text,json" placeholder:"FORMAT" help:"auto is text on a terminal, else json."`
 }
@@ -136,6 +137,9 @@ func (s serveCmd) check() error {
 	if s.TallyRate < 0 {
 		return usagef("--tally-rate must be 0 or more")
 	}
+	if s.MaxInFlight <= 0 {
+		return usagef("--max-in-flight must be more than 0")
+	}
 	if lame := s.lameDuck(); lame < 0 || lame > longestLameDuck {
 		return usagef("--lame-duck must be from 0 to %v", longestLameDuck)
 	}
@@ -216,7 +220,7 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 	showCache(up.metrics, up.cache)
 	up.client = tally.New(contract, tally.Config{ //nolint:contextcheck // its connections live as long as it does
 		URL: base, Version: s.TallyVersion, UserAgent: userAgent(), Keys: up.keeper, Quota: up.quota, Cache: up.cache,
-		Limits: tally.DefaultLimits(), Drift: up.drift, Watch: up.seen.Watch(base), Log: log,
+		Limits: tally.DefaultLimits(), Drift: up.drift, Watch: up.seen.Watch(base), Circuit: circuitGauge(up.metrics), Log: log,
 	})
 	up.page = up.seen.page(base, up.keeper.State)
 	return up, nil
@@ -274,6 +278,7 @@ func (s serveCmd) place(ctx context.Context, log *slog.Logger) (*url.URL, apikey
 func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 	config := service.DefaultConfig()
 	config.DefaultDeadline, config.LameDuck, config.Log = s.DefaultDeadline, s.lameDuck(), log
+	config.MaxInFlight = s.MaxInFlight
 	up.seen.apply(&config)
 	if err := s.authorize(&config, up, c, log); err != nil {
 		return err
@@ -292,6 +297,7 @@ func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 	up.server = service.NewServer(config, func(to grpc.ServiceRegistrar) {
 		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox, Quota: up.quota})
 	})
+	showInFlight(up.metrics, up.server.InFlight)
 	return nil
 }
 

@@ -52,6 +52,8 @@ type Config struct {
 	// before it in the same call. The request goes on with the context that it returns; what else it returns is told the status, 0
 	// without an answer, and in one of few words what went wrong, empty for nothing. It must be quick. May be nil.
 	Watch func(ctx context.Context, verb, template string, before int) (context.Context, func(status int, failure string))
+	// Circuit is told when requests are suspended because Tally fails, and when they are resumed; it must be quick. May be nil.
+	Circuit func(open bool)
 	// Log gets what no caller hears of. May be nil.
 	Log *slog.Logger
 	// TLS replaces the system's certificate pool; nil for the default.
@@ -67,6 +69,7 @@ type Client struct {
 	http     http.RoundTripper
 	hangUp   func()
 	retries  retryBudget
+	breaker  *breaker
 	running  sync.WaitGroup
 }
 
@@ -80,6 +83,9 @@ func New(contract *Contract, config Config) *Client {
 			return ctx, func(int, string) {}
 		}
 	}
+	if config.Circuit == nil {
+		config.Circuit = func(bool) {}
+	}
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
@@ -89,6 +95,7 @@ func New(contract *Contract, config Config) *Client {
 		config:   config,
 		http:     keyTransport{next: transport},
 		hangUp:   hangUp,
+		breaker:  newBreaker(config.Circuit, config.Log),
 	}
 }
 
