@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"proto":              {},
 	"proto/apidoc":       {"gen", "proto"},
 	"service/apikey":     {},
+	"service/cache":      {},
 	"service/policy":     {"gen"},
 	"service/sandbox":    {},
 	"service/statuspage": {},
