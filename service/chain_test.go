@@ -79,6 +79,17 @@ func newWorld(t testing.TB, upstream http.HandlerFunc, change func(*service.Conf
 	return w
 }
 
+// newWorldOf is a world whose client is changed.
+func newWorldOf(t testing.TB, upstream http.HandlerFunc, change ...func(*tally.Config)) *world {
+	t.Helper()
+	w := &world{log: &lockedBuffer{}, calls: &atomic.Int64{}}
+	server := httptest.NewServer(upstream)
+	t.Cleanup(server.Close)
+	w.start(t, newClient(t, server.URL, change...), nil)
+	w.dial(t)
+	return w
+}
+
 func newClient(t testing.TB, address string, change ...func(*tally.Config)) *tally.Client {
 	t.Helper()
 	key, err := apikey.ParseKey("tly-0123456789abcdefghijABCDEFGHIJ01")
