@@ -55,6 +55,7 @@ type export struct {
 	digest  uint64
 	at      exportCursor
 	edge    map[string]bool // ids handed out that were sent off at at.Edge
+	asked   int64           // the end that the present page was asked for with
 	resumed bool            // the next page holds what an earlier stream handed out
 	send    func(*tallydv1.ExportSubmissionsResponse) error
 	pace    func() time.Duration
@@ -74,7 +75,7 @@ func newExport(req *tallydv1.ExportSubmissionsRequest) (*export, error) {
 		return nil, &localError{reason: tallydv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID, effect: tally.Read}
 	}
 	x.at, x.resumed = at, true
-	if at.Page == "" && at.Edge != 0 {
+	if !at.Paged && at.Page == "" && at.Edge != 0 {
 		x.at.End = at.Edge
 	}
 	return x, nil
@@ -95,6 +96,7 @@ func (x *export) list() *tallydv1.ListSubmissionsRequest {
 // page hands out what is new of a page and sees to which one comes next.
 func (x *export) page(page *tallydv1.ListSubmissionsResponse, first bool) error {
 	items := page.GetSubmissions()
+	x.asked = x.at.End
 	if first {
 		if err := x.begin(page); err != nil {
 			return err
@@ -117,10 +119,10 @@ func (x *export) page(page *tallydv1.ListSubmissionsResponse, first bool) error 
 		}
 		progress = nil
 	}
-	switch next := page.GetNextPageToken(); {
-	case x.at.Paged, x.at.End == x.at.Edge:
+	switch {
+	case x.at.Paged, x.asked == x.at.Edge:
 		// Behind this instant there is no earlier one to go on from yet, or an item had none: page on.
-		x.at.Page = next
+		x.at.End, x.at.Page = x.asked, page.GetNextPageToken()
 	default:
 		x.at.End, x.at.Page = x.at.Edge, ""
 	}
@@ -191,7 +193,7 @@ func (x *export) note(item *tallydv1.Submission) {
 	switch {
 	case !known:
 		// It has no place in time to go on from, and an end might hide others like it.
-		x.at.Paged = true
+		x.at.Paged, x.at.End = true, x.asked
 	case at != x.at.Edge:
 		x.at.Edge, x.at.Ties = at, 1
 		clear(x.edge)
