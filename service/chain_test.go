@@ -78,7 +78,7 @@ func newWorld(t testing.TB, upstream http.HandlerFunc, change func(*service.Conf
 	return w
 }
 
-func newClient(t testing.TB, address string) *tally.Client {
+func newClient(t testing.TB, address string, change ...func(*tally.Config)) *tally.Client {
 	t.Helper()
 	key, err := apikey.ParseKey("tly-0123456789abcdefghijABCDEFGHIJ01")
 	if err != nil {
@@ -97,9 +97,13 @@ func newClient(t testing.TB, address string) *tally.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := tally.New(contract, tally.Config{
+	config := tally.Config{
 		URL: base, Version: "2026-08-04", UserAgent: "tallyd/test", Keys: aliveKey{key}, Limits: tally.DefaultLimits(),
-	})
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	client := tally.New(contract, config)
 	t.Cleanup(client.Close)
 	return client
 }
