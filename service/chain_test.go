@@ -313,6 +313,7 @@ func TestClientRetries(t *testing.T) {
 // panicking is a Tally that makes a handler panic.
 type panicking struct{ service.Tally }
 
+// TestPanicIsContained covers row 86: its caller reads INTERNAL, and the server answers on.
 func TestPanicIsContained(t *testing.T) {
 	w := &world{log: &lockedBuffer{}}
 	config := service.DefaultConfig()
@@ -352,6 +353,9 @@ func TestPanicIsContained(t *testing.T) {
 		if s.Code() != codes.Internal || detail[*errdetails.ErrorInfo](s).GetReason() != "PANIC" || strings.Contains(s.Message(), "nil pointer") {
 			t.Errorf("%s = %s %q, want INTERNAL PANIC without its text", effect, s.Code(), s.Message())
 		}
+	}
+	if got := w.server.InFlight(); got != 0 {
+		t.Errorf("InFlight() = %d after the panics, want 0", got)
 	}
 	if !strings.Contains(w.log.String(), "handlers.go") {
 		t.Error("the log lacks the panic's stack")
