@@ -10,9 +10,17 @@ import (
 func (s *Scheduler) predict(w *waiter, now time.Time) time.Duration {
 	wait := time.Duration(math.MaxInt64)
 	for _, c := range w.callers {
-		if at := slices.Index(c.queue, w); at >= 0 {
-			wait = min(wait, s.play(c.Batch, c.ahead(at)+1, s.people.calls, s.batch.calls, now))
+		people, batch := s.people.calls, s.batch.calls
+		// Where it stands in queues of both priorities, it is not to wait for itself.
+		for _, other := range w.callers {
+			switch {
+			case c.Batch && !other.Batch:
+				people--
+			case !c.Batch && other.Batch:
+				batch--
+			}
 		}
+		wait = min(wait, s.play(c.Batch, c.ahead(slices.Index(c.queue, w))+1, people, batch, now))
 	}
 	return wait
 }
@@ -31,7 +39,7 @@ func (s *Scheduler) wait(c Caller, now time.Time) time.Duration {
 }
 
 // play lets the calls that wait have their slots on a copy of the pool, by the rule that they will get them by, and returns how long
-// it takes to the nth of one priority.
+// it takes to the nth of one priority, of which so many must wait.
 func (s *Scheduler) play(batch bool, nth, people, batches int, now time.Time) time.Duration {
 	s.update(now)
 	trip := s.trips.least()
