@@ -3,6 +3,7 @@ package quota_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,9 +42,11 @@ type world struct {
 	s       *quota.Scheduler
 	flight  context.Context
 	cancels []context.CancelFunc
+	until   []time.Time // when the slots end whose request was answered or lost
+
+	mu      sync.Mutex // calls get their slots at once
 	waiting int
 	open    []*quota.Slot
-	until   []time.Time // when the slots end whose request was answered or lost
 }
 
 // do does one of eight things with a small number.
@@ -82,12 +85,14 @@ func (w *world) take(ctx context.Context) {
 	w.waiting++
 	go func() {
 		slot, err := w.s.Take(ctx)
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.waiting--
 		if err == nil {
 			w.open = append(w.open, slot)
 		}
 	}()
-	synctest.Wait() // so that they come in order, and one goroutine at a time touches the world
+	synctest.Wait() // so that they come in order
 }
 
 func (w *world) end(n int, held time.Duration, how func(*quota.Slot)) {

@@ -20,7 +20,7 @@ func full(t *testing.T) *quota.Scheduler {
 	return s
 }
 
-func join(ctx context.Context, t *testing.T, s *quota.Scheduler, flight context.Context) {
+func join(flight, ctx context.Context, t *testing.T, s *quota.Scheduler) {
 	t.Helper()
 	if err := s.Join(flight, ctx); err != nil {
 		t.Errorf("Join() = %v, want to wait", err)
@@ -68,11 +68,11 @@ func TestGroupPays(t *testing.T) {
 				c.call(as(t, "busy"), 3)
 				c.call(quota.AsBatch(as(t, "fill")), 3)
 				flight := quota.NewGroup(tt.first(t))
-				join(tt.first(t), t, s, flight)
+				join(flight, tt.first(t), t, s)
 				c.wg.Go(func() { use(flight, t, s, 10*time.Minute) })
 				synctest.Wait()
 				alone, waits := s.Waiting(flight)
-				join(tt.then(t), t, s, flight)
+				join(flight, tt.then(t), t, s)
 				shared, _ := s.Waiting(flight)
 				if !waits || alone < time.Minute-trip || shared > alone {
 					t.Errorf("Waiting() = %v alone and %v shared, want a minute and not more", alone, shared)
@@ -103,7 +103,7 @@ func TestGroupLife(t *testing.T) {
 		if err := s.Join(flight, hurry); !errors.As(err, &refused) || refused.Caller != "hurry" {
 			t.Errorf("Join() with a short deadline before the request waits = %v, want a refusal", err)
 		}
-		join(as(t, "a"), t, s, flight)
+		join(flight, as(t, "a"), t, s)
 		slots := make(chan *quota.Slot)
 		take := func() {
 			slot, err := s.Take(flight)
@@ -117,13 +117,13 @@ func TestGroupLife(t *testing.T) {
 		if err := s.Join(flight, hurry); !errors.As(err, &refused) {
 			t.Errorf("Join() with a short deadline while the request waits = %v, want a refusal", err)
 		}
-		join(as(t, "b"), t, s, flight)
+		join(flight, as(t, "b"), t, s)
 		if got := s.Standing(); got.Waiting != 1 || len(got.Callers) != 3 {
 			t.Errorf("standing = %+v, want one call that waits for two callers", got)
 		}
 		slot := <-slots
 		// Who comes when the request has left waits for no slot.
-		join(hurry, t, s, flight)
+		join(flight, hurry, t, s)
 		if wait, waits := s.Waiting(flight); waits {
 			t.Errorf("Waiting() of a request that left = %v, want that it does not wait", wait)
 		}
@@ -155,7 +155,7 @@ func TestGroupAlone(t *testing.T) {
 			s := full(t)
 			flight := quota.NewGroup(t.Context())
 			for _, name := range []string{"a", "b", "c"} {
-				join(asWhom(as(t, name)), t, s, flight)
+				join(flight, asWhom(as(t, name)), t, s)
 			}
 			asked := time.Now()
 			done := make(chan struct{})
@@ -180,7 +180,7 @@ func TestLateJoinerHastensRepeat(t *testing.T) {
 		s := warm(t, quota.Config{Rate: 20})
 		flight := quota.NewGroup(quota.AsBatch(as(t, "fill")))
 		use(flight, t, s, trip)
-		join(as(t, "person"), t, s, flight)
+		join(flight, as(t, "person"), t, s)
 		asked := time.Now()
 		use(flight, t, s, 0)
 		if wait := time.Since(asked); wait != 0 {
