@@ -69,7 +69,8 @@ func (s *Scheduler) play(batch bool, nth, people, batches int, now time.Time) ti
 // future returns a copy of the pool in which the requests under way are answered and their slots end at a time.
 func (s *Scheduler) future(until time.Time) pool {
 	p := s.pool
-	p.held = append(s.scratch[:0], p.held...)
+	s.scratch = slices.Grow(s.scratch[:0], p.used()+s.people.calls+s.batch.calls+1)
+	p.held = append(s.scratch, p.held...)
 	batch := p.batchUsed
 	for _, h := range p.held {
 		if h.batch {
@@ -80,7 +81,6 @@ func (s *Scheduler) future(until time.Time) pool {
 		p.end(hold{until: until, batch: batch > 0})
 		batch--
 	}
-	s.scratch = p.held[:0]
 	return p
 }
 
