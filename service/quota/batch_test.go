@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tallyd/tallyd/service/quota"
 )
 
@@ -58,6 +60,62 @@ func TestPeopleBurstBesideBatch(t *testing.T) {
 		}
 		cancel()
 		fill.wg.Wait()
+	})
+}
+
+// TestReserve holds which slots a burst of people leaves to batch calls that wait, and that they go to people when those give up.
+func TestReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := warm(t, quota.Config{Rate: 100})
+		history := &clients{s: s, trip: trip}
+		history.call(quota.AsBatch(as(t, "fill")), 30)
+		history.wg.Wait()
+		for range 10 {
+			slot, err := s.Take(quota.AsBatch(as(t, "fill")))
+			if err != nil {
+				t.Fatalf("Take() = %v, want a slot", err)
+			}
+			slot.Return()
+		}
+		time.Sleep(time.Minute)
+		use(as(t, "early"), t, s, 0)
+		time.Sleep(58 * time.Second)
+		began := time.Now()
+		fill, people := &clients{s: s, trip: trip}, &clients{s: s, trip: trip}
+		fill.call(quota.AsBatch(as(t, "fill")), 5)
+		ctx, cancel := context.WithCancel(as(t, "a"))
+		people.call(ctx, 97)
+		time.Sleep(3 * time.Second)
+		want := append(make([]time.Duration, 94), 2*time.Second) // then the early one's slot ends
+		if diff := cmp.Diff(want, people.since(began)); diff != "" {
+			t.Errorf("slots of people -want +got\n%s", diff)
+		}
+		cancel()
+		fill.wg.Wait()
+		want = []time.Duration{0, 3 * time.Second, 3*time.Second + s.Pace(), 3*time.Second + 2*s.Pace(), 3*time.Second + 3*s.Pace()}
+		if diff := cmp.Diff(want, fill.since(began)); diff != "" {
+			t.Errorf("slots of batch calls -want +got\n%s", diff)
+		}
+		people.wg.Wait()
+	})
+}
+
+// TestBatchTurnBetween holds that the turn of a batch call may come while people's calls wait for their pace.
+func TestBatchTurnBetween(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := warm(t, quota.Config{Rate: 2})
+		began := time.Now()
+		use(quota.AsBatch(as(t, "fill")), t, s, trip)
+		turn := 10 * s.Pace()
+		time.Sleep(220*time.Second - trip)
+		people, fill := &clients{s: s, trip: trip}, &clients{s: s, trip: trip}
+		people.call(as(t, "a"), 5)
+		fill.call(quota.AsBatch(as(t, "fill")), 1)
+		fill.wg.Wait()
+		people.wg.Wait()
+		if got := fill.since(began)[0]; got != turn {
+			t.Errorf("the batch call got its slot after %v, want %v", got, turn)
+		}
 	})
 }
 

@@ -1,6 +1,8 @@
 package quota_test
 
 import (
+	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,9 +88,11 @@ func TestMargin(t *testing.T) {
 		for range 80 {
 			use(as(t, "a"), t, s, 0)
 		}
-		s.Limited(time.Second)
+		s.Limited(10 * time.Second)
 		margin(t, s, 21) // Tally saw 100 before the 80th of ours
-		s.Limited(time.Second)
+		if got := s.Limited(time.Second); got != 10*time.Second {
+			t.Errorf("Limited(1s) in a longer pause = %v, want the 10s of it", got)
+		}
 		margin(t, s, 21) // in the same pause
 		time.Sleep(10*time.Minute - 1)
 		margin(t, s, 21)
@@ -98,6 +102,8 @@ func TestMargin(t *testing.T) {
 		margin(t, s, 5)
 		s.Limited(time.Second)
 		margin(t, s, 5+95/2) // half of the way at most
+		s.Limited(time.Second)
+		margin(t, s, 5+95/2) // and once in a pause
 		time.Sleep(time.Hour)
 		margin(t, s, 0)
 	})
@@ -106,6 +112,27 @@ func TestMargin(t *testing.T) {
 		time.Sleep(time.Minute - 1)
 		s.Limited(time.Second)
 		margin(t, s, 0) // it may have been the process before
+	})
+}
+
+// TestRefusedInPause holds that a call that is refused while everything pauses does not spoil the burst after it.
+func TestRefusedInPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := warm(t, quota.Config{Rate: 100})
+		s.Limited(10 * time.Second)
+		ctx, cancel := context.WithTimeout(as(t, "a"), time.Second)
+		defer cancel()
+		if _, err := s.Take(ctx); err == nil {
+			t.Error("Take() in a pause longer than its deadline = nil, want a refusal")
+		}
+		time.Sleep(10 * time.Second)
+		began := time.Now()
+		c := &clients{s: s, trip: trip}
+		c.call(as(t, "a"), 50)
+		c.wg.Wait()
+		if last := slices.Max(c.since(began)); last != 0 {
+			t.Errorf("the last of a burst after the pause came after %v, want at once", last)
+		}
 	})
 }
 

@@ -148,6 +148,27 @@ func TestGroupLife(t *testing.T) {
 	})
 }
 
+// TestJoinInTime holds that a caller in a hurry may join where the slot comes in time for another, or at once.
+func TestJoinInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := warm(t, quota.Config{Rate: 20})
+		flight := quota.NewGroup(t.Context())
+		hurry, cancel := context.WithTimeout(as(t, "busy"), time.Millisecond)
+		defer cancel()
+		join(flight, hurry, t, s)
+		s = full(t)
+		c := &clients{s: s, trip: trip}
+		flight = quota.NewGroup(as(t, "a"))
+		c.wg.Go(func() { use(flight, t, s, 0) })
+		synctest.Wait()
+		c.call(as(t, "busy"), 10)
+		hurry, cancel = context.WithTimeout(as(t, "busy"), time.Minute+5*time.Second)
+		defer cancel()
+		join(flight, hurry, t, s)
+		c.wg.Wait()
+	})
+}
+
 // TestGroupAlone holds that a request is predicted that stands in several queues in which nobody else waits.
 func TestGroupAlone(t *testing.T) {
 	for _, asWhom := range []func(context.Context) context.Context{quota.AsBatch, context.WithoutCancel} {

@@ -86,6 +86,7 @@ func TestLogLines(t *testing.T) {
 	}{
 		{name: "empty", text: func() string { return "" }, wantFree: 10, wantNext: time.Minute},
 		{name: "one that counts", text: func() string { return at(30 * time.Second) }, wantFree: 9, wantNext: 40 * time.Second},
+		{name: "one that may have come late", text: func() string { return at(65 * time.Second) }, wantFree: 9, wantNext: 5 * time.Second},
 		{name: "one of long ago", text: func() string { return at(70 * time.Second) }, wantFree: 10, wantNext: time.Minute},
 		{name: "cut", text: func() string { return at(0) + at(0)[:9] }, wantFree: 9, wantNext: time.Minute},
 		{name: "foreign", text: func() string { return "hello\n\x00\xff\n-1\n99999999999999999999999\n\n" + at(0) }, wantFree: 9, wantNext: time.Minute},

@@ -39,9 +39,9 @@ func (p *pool) due(now time.Time, people, batch int) (turn, time.Time) {
 	if p.paused.After(now) {
 		return nobody, p.paused
 	}
-	free, next := p.free()
+	free := p.capacity - p.used()
 	if free <= 0 {
-		return nobody, next
+		return nobody, p.nextEnd()
 	}
 	if batch > 0 && (people == 0 || !p.batchTurn().After(now)) {
 		return p.batchDue(now)
@@ -128,20 +128,7 @@ func (p *pool) expire(now time.Time) []hold {
 // used is how many slots are out.
 func (p *pool) used() int { return p.flying + len(p.held) }
 
-// free returns how many slots are free, and else when the next one will be; the zero time for when a response comes.
-func (p *pool) free() (int, time.Time) {
-	free := p.capacity - p.used()
-	if free > 0 {
-		return free, time.Time{}
-	}
-	// With a margin that grew, more slots may be out than there are now.
-	if -free < len(p.held) {
-		return 0, p.held[-free].until
-	}
-	return 0, time.Time{}
-}
-
-// nextEnd is when the next slot is free whose request was answered; zero for none.
+// nextEnd is when the next slot ends whose request was answered; zero for none.
 func (p *pool) nextEnd() time.Time {
 	if len(p.held) == 0 {
 		return time.Time{}

@@ -49,7 +49,7 @@ func (s *Scheduler) play(batch bool, nth, people, batches int, now time.Time) ti
 		turn, next := p.due(at, people, batches)
 		switch turn {
 		case nobody:
-			at, p.burst.crowded = next, people > 0
+			at = next
 			continue
 		case person:
 			people--

@@ -72,7 +72,7 @@ func New(config Config) *Scheduler {
 	if config.Log != nil {
 		for _, taken := range config.Log.taken {
 			// Only the difference is the wall clock's, which may be set while we run. A request of just now may still arrive.
-			s.pool.hold(hold{until: now.Add(min(taken.Sub(now), 0) + window + late)})
+			s.pool.hold(hold{until: now.Add(taken.Sub(now) + window + late)})
 		}
 	}
 	return s
