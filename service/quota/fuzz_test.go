@@ -3,6 +3,7 @@ package quota_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -82,7 +83,9 @@ func (w *world) do(what byte, n int) {
 func (w *world) take(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	w.cancels = append(w.cancels, cancel)
+	w.mu.Lock()
 	w.waiting++
+	w.mu.Unlock()
 	go func() {
 		slot, err := w.s.Take(ctx)
 		w.mu.Lock()
@@ -96,26 +99,35 @@ func (w *world) take(ctx context.Context) {
 }
 
 func (w *world) end(n int, held time.Duration, how func(*quota.Slot)) {
-	if n >= len(w.open) {
+	if open, _ := w.counts(); n >= open {
 		return
 	}
-	how(w.open[n])
-	w.open = append(w.open[:n], w.open[n+1:]...)
+	w.mu.Lock()
+	slot := w.open[n]
+	w.open = slices.Delete(w.open, n, n+1)
+	w.mu.Unlock()
+	how(slot)
 	if held > 0 {
 		w.until = append(w.until, time.Now().Add(held))
 	}
 }
 
+func (w *world) counts() (open, waiting int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.open), w.waiting
+}
+
 func (w *world) check() {
-	out := len(w.open)
+	out, waiting := w.counts()
 	for _, until := range w.until {
 		if until.After(time.Now()) {
 			out++
 		}
 	}
 	got := w.s.Standing()
-	if out > w.rate || got.Used != out || got.Waiting != w.waiting {
-		w.t.Fatalf("rate %d: %d slots out and %d calls wait, want %+v", w.rate, out, w.waiting, got)
+	if out > w.rate || got.Used != out || got.Waiting != waiting {
+		w.t.Fatalf("rate %d: %d slots out and %d calls wait, want %+v", w.rate, out, waiting, got)
 	}
 	used := 0
 	for _, c := range got.Callers {
@@ -124,23 +136,25 @@ func (w *world) check() {
 		}
 		used += c.Used
 	}
-	if wait, waits := w.s.Waiting(w.flight); used != out || wait < 0 || (waits && w.waiting == 0) {
+	if wait, waits := w.s.Waiting(w.flight); used != out || wait < 0 || (waits && waiting == 0) {
 		w.t.Fatalf("callers hold %d slots of %d; the flight waits %v, %v", used, out, waits, wait)
 	}
 }
 
 // finish ends what is open until nobody waits, which must not take longer than one slot at a time does.
 func (w *world) finish() {
-	for range 10 + 2*w.waiting {
-		for len(w.open) > 0 {
+	_, waiting := w.counts()
+	for range 10 + 2*waiting {
+		for open := 1; open > 0; open, waiting = w.counts() {
 			w.end(0, time.Minute, (*quota.Slot).Done)
 			synctest.Wait()
 		}
 		w.check()
-		if w.waiting == 0 {
+		if waiting == 0 {
 			return
 		}
 		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
 	}
-	w.t.Fatalf("%d calls wait for ever: %+v", w.waiting, w.s.Standing())
+	w.t.Fatalf("%d calls wait for ever: %+v", waiting, w.s.Standing())
 }
