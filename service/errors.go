@@ -21,8 +21,6 @@ import (
 // localError is a refusal or failure of tallyd itself, which never got as far as Tally. Its reason needs a row in localRows.
 type localError struct {
 	reason tallydv1.ErrorReason
-	// retryAfter is when another try is worth it; 0 for the row's own figure.
-	retryAfter time.Duration
 	// effect is what the RPC does at Tally; 0 where nobody knows, which counts as a write.
 	effect tally.Effect
 	// hint tells the caller more than the row's message; it holds no foreign text.
@@ -92,7 +90,7 @@ func toStatus(err error) mapped {
 		return conclude(rowInternal, &tally.Error{})
 	}
 	if own, ok := errors.AsType[*localError](err); ok {
-		return conclude(localRow(own.reason), &tally.Error{Effect: own.effect, RetryAfter: own.retryAfter, Message: own.hint})
+		return conclude(localRow(own.reason), &tally.Error{Effect: own.effect, Message: own.hint})
 	}
 	if judged {
 		return conclude(tallyRow(failure), failure)

@@ -110,7 +110,6 @@ func TestResourceInfo(t *testing.T) {
 }
 
 func TestQuotaFailure(t *testing.T) {
-	const queueFull = tallydv1.ErrorReason_ERROR_REASON_QUOTA_QUEUE_FULL
 	tests := []struct {
 		name        string
 		err         error

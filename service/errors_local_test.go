@@ -48,6 +48,7 @@ func transportCases() []transportCase {
 		{"our limit", tally.KindTimeout, "unknown", unavailable, unknown, "TALLY_TIMEOUT", "unknown", "-1", 0, plainDetails},
 		{"our limit, outcome unsaid", tally.KindTimeout, "", unavailable, unknown, "TALLY_TIMEOUT", "unknown", "-1", 0, plainDetails},
 		{"cut, outcome unsaid", tally.KindTruncated, "", unavailable, unknown, "TALLY_TRUNCATED", "unknown", "-1", 0, plainDetails},
+		{"breaker open", tally.KindCircuitOpen, "not_sent", unavailable, unavailable, "TALLY_CIRCUIT_OPEN", "not_sent", "", time.Second, retryDetails},
 		{"deadline too short", tally.KindDeadlineTooShort, "", codes.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE_TOO_SHORT", "not_sent", "", 0, plainDetails},
 		{"deadline in flight", tally.KindDeadline, "unknown", codes.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE_IN_FLIGHT", "unknown", "-1", 0, plainDetails},
 		{"deadline, outcome unsaid", tally.KindDeadline, "", codes.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE_IN_FLIGHT", "unknown", "-1", 0, plainDetails},
@@ -95,7 +96,6 @@ func TestToStatusOfTransport(t *testing.T) {
 type localCase struct {
 	reason      tallydv1.ErrorReason
 	effect      tally.Effect
-	retryAfter  time.Duration
 	wantCode    codes.Code
 	wantReason  string
 	wantOutcome tally.Outcome
@@ -106,36 +106,33 @@ type localCase struct {
 
 func localCases() []localCase {
 	const (
-		circuit   = tallydv1.ErrorReason_ERROR_REASON_TALLY_CIRCUIT_OPEN
 		inFlight  = tallydv1.ErrorReason_ERROR_REASON_DEADLINE_IN_FLIGHT
 		cancelled = tallydv1.ErrorReason_ERROR_REASON_CALLER_CANCELLED
 		panicked  = tallydv1.ErrorReason_ERROR_REASON_PANIC
 	)
 	return []localCase{
-		{tallydv1.ErrorReason_ERROR_REASON_DEADLINE_TOO_SHORT, tally.Create, 0, codes.DeadlineExceeded, "DEADLINE_TOO_SHORT", "not_sent", "", 0, plainDetails},
-		{inFlight, tally.Read, 0, codes.DeadlineExceeded, "DEADLINE_IN_FLIGHT", "unknown", "", 0, plainDetails},
-		{inFlight, tally.Create, time.Second, codes.DeadlineExceeded, "DEADLINE_IN_FLIGHT", "unknown", "-1", 0, plainDetails},
-		{inFlight, 0, 0, codes.DeadlineExceeded, "DEADLINE_IN_FLIGHT", "unknown", "", 0, plainDetails},
-		{cancelled, tally.Read, 0, codes.Canceled, "CALLER_CANCELLED", "unknown", "", 0, plainDetails},
-		{cancelled, tally.Delete, 0, codes.Canceled, "CALLER_CANCELLED", "unknown", "-1", 0, plainDetails},
-		{circuit, tally.Update, 0, codes.Unavailable, "TALLY_CIRCUIT_OPEN", "not_sent", "", 30 * time.Second, retryDetails},
-		{circuit, tally.Read, time.Millisecond, codes.Unavailable, "TALLY_CIRCUIT_OPEN", "not_sent", "", time.Millisecond, retryDetails},
-		{tallydv1.ErrorReason_ERROR_REASON_SERVER_OVERLOADED, tally.Create, time.Second, codes.Unavailable, "SERVER_OVERLOADED", "not_sent", "", 0, plainDetails},
-		{tallydv1.ErrorReason_ERROR_REASON_SERVER_DRAINING, tally.Create, time.Second, codes.Unavailable, "SERVER_DRAINING", "not_sent", "", 0, plainDetails},
-		{tallydv1.ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED, 0, time.Second, codes.Unauthenticated, "CALLER_UNAUTHENTICATED", "not_sent", "", 0, plainDetails},
-		{tallydv1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED, 0, time.Second, codes.PermissionDenied, "CALLER_NOT_ALLOWED", "not_sent", "", 0, plainDetails},
-		{panicked, 0, 0, codes.Internal, "PANIC", "unknown", "", 0, plainDetails},
-		{panicked, tally.Read, time.Second, codes.Internal, "PANIC", "unknown", "", 0, plainDetails},
-		{panicked, tally.Create, time.Second, codes.Internal, "PANIC", "unknown", "-1", 0, plainDetails},
-		{tallydv1.ErrorReason_ERROR_REASON_UNSPECIFIED, 0, 0, codes.Internal, "INTERNAL", "unknown", "", 0, plainDetails},
-		{tallydv1.ErrorReason_ERROR_REASON_TALLY_KEY_REJECTED, 0, 0, codes.Internal, "INTERNAL", "unknown", "", 0, plainDetails},
+		{tallydv1.ErrorReason_ERROR_REASON_DEADLINE_TOO_SHORT, tally.Create, codes.DeadlineExceeded, "DEADLINE_TOO_SHORT", "not_sent", "", 0, plainDetails},
+		{inFlight, tally.Read, codes.DeadlineExceeded, "DEADLINE_IN_FLIGHT", "unknown", "", 0, plainDetails},
+		{inFlight, tally.Create, codes.DeadlineExceeded, "DEADLINE_IN_FLIGHT", "unknown", "-1", 0, plainDetails},
+		{inFlight, 0, codes.DeadlineExceeded, "DEADLINE_IN_FLIGHT", "unknown", "", 0, plainDetails},
+		{cancelled, tally.Read, codes.Canceled, "CALLER_CANCELLED", "unknown", "", 0, plainDetails},
+		{cancelled, tally.Delete, codes.Canceled, "CALLER_CANCELLED", "unknown", "-1", 0, plainDetails},
+		{tallydv1.ErrorReason_ERROR_REASON_SERVER_OVERLOADED, tally.Create, codes.Unavailable, "SERVER_OVERLOADED", "not_sent", "", 0, plainDetails},
+		{tallydv1.ErrorReason_ERROR_REASON_SERVER_DRAINING, tally.Create, codes.Unavailable, "SERVER_DRAINING", "not_sent", "", 0, plainDetails},
+		{tallydv1.ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED, 0, codes.Unauthenticated, "CALLER_UNAUTHENTICATED", "not_sent", "", 0, plainDetails},
+		{tallydv1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED, 0, codes.PermissionDenied, "CALLER_NOT_ALLOWED", "not_sent", "", 0, plainDetails},
+		{panicked, 0, codes.Internal, "PANIC", "unknown", "", 0, plainDetails},
+		{panicked, tally.Read, codes.Internal, "PANIC", "unknown", "", 0, plainDetails},
+		{panicked, tally.Create, codes.Internal, "PANIC", "unknown", "-1", 0, plainDetails},
+		{tallydv1.ErrorReason_ERROR_REASON_UNSPECIFIED, 0, codes.Internal, "INTERNAL", "unknown", "", 0, plainDetails},
+		{tallydv1.ErrorReason_ERROR_REASON_TALLY_KEY_REJECTED, 0, codes.Internal, "INTERNAL", "unknown", "", 0, plainDetails},
 	}
 }
 
 func TestToStatusOfLocalErrors(t *testing.T) {
 	for i, test := range localCases() {
 		t.Run(fmt.Sprintf("%d %v", i, test.reason), func(t *testing.T) {
-			err := &localError{reason: test.reason, effect: test.effect, retryAfter: test.retryAfter, err: errors.New("marker")}
+			err := &localError{reason: test.reason, effect: test.effect, err: errors.New("marker")}
 			want := seen{
 				Code: test.wantCode, Reason: test.wantReason, Domain: "tallyd", Outcome: test.wantOutcome,
 				Pushback: test.wantPush, Retry: test.wantRetry, Details: test.wantDetails,

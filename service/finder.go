@@ -40,7 +40,7 @@ func pages(read func(token string) (next string, err error)) (int, error) {
 
 // Forms returns where every form lies.
 func (f finder) Forms(ctx context.Context) (map[string]policy.Place, int, error) {
-	ctx = tally.WithKeep(ctx, nil)
+	ctx = tally.WithFreshness(tally.WithKeep(ctx, nil), 0)
 	places := map[string]policy.Place{}
 	n, err := pages(func(token string) (string, error) {
 		page, err := fetch[tallydv1.ListFormsResponse](ctx, f.tally, &tallydv1.ListFormsRequest{PageSize: 500, PageToken: token})
@@ -56,6 +56,7 @@ func (f finder) Forms(ctx context.Context) (map[string]policy.Place, int, error)
 
 // Form returns where one form lies.
 func (f finder) Form(ctx context.Context, id string) (policy.Place, error) {
+	ctx = tally.WithFreshness(ctx, 0)
 	resp, err := fetch[tallydv1.GetFormResponse](ctx, f.tally, &tallydv1.GetFormRequest{FormId: id})
 	if err != nil {
 		return policy.Place{}, unknown(err)
@@ -68,7 +69,7 @@ func (f finder) Form(ctx context.Context, id string) (policy.Place, error) {
 
 // Webhooks returns the form of every webhook.
 func (f finder) Webhooks(ctx context.Context) (map[string]string, int, error) {
-	ctx = tally.WithKeep(ctx, nil)
+	ctx = tally.WithFreshness(tally.WithKeep(ctx, nil), 0)
 	forms := map[string]string{}
 	n, err := pages(func(token string) (string, error) {
 		page, err := fetch[tallydv1.ListWebhooksResponse](ctx, f.tally, &tallydv1.ListWebhooksRequest{PageSize: 100, PageToken: token})
@@ -86,6 +87,7 @@ func (f finder) Webhooks(ctx context.Context) (map[string]string, int, error) {
 
 // Within reports whether a form, a workspace or a webhook has a question, a submission, a folder or a delivery.
 func (f finder) Within(ctx context.Context, child policy.Child) (bool, error) {
+	ctx = tally.WithFreshness(ctx, 0)
 	switch child.Kind {
 	case optionsv1.Kind_KIND_QUESTION:
 		return f.hasQuestion(ctx, child)

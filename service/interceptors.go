@@ -39,6 +39,8 @@ const (
 // Keys of metadata that tallyd reads and answers with.
 const (
 	keyRequestID  = "x-request-id"
+	keyCache      = "cache-control"
+	trailerAge    = "tallyd-age"
 	trailerID     = "tallyd-request-id"
 	trailerCost   = "tallyd-cost"
 	trailerReason = "tallyd-reason"
@@ -77,7 +79,8 @@ func (r *record) fail(m mapped, cause error) {
 // unaryChain returns the interceptors of unary calls in order.
 func (s *Server) unaryChain() grpc.ServerOption {
 	return grpc.ChainUnaryInterceptor(
-		s.identify,                    // first, so that everything below can name the call
+		s.gate.unary,                  // before all else, so that what is refused costs next to nothing
+		s.identify,                    // first of the admitted, so that everything below can name the call
 		s.logUnary(),                  // outside the map, so that it logs the status that the caller sees
 		s.auditUnary,                  // the same: what became of a write is what its caller hears
 		mapErrors,                     // outside all that can fail, so that there is one map
@@ -92,7 +95,8 @@ func (s *Server) unaryChain() grpc.ServerOption {
 // streamChain returns the interceptors of streams in order.
 func (s *Server) streamChain() grpc.ServerOption {
 	return grpc.ChainStreamInterceptor(
-		identifyStream,  // first, so that everything below can name the call
+		s.gate.stream,   // before all else, so that what is refused costs next to nothing
+		identifyStream,  // first of the admitted, so that everything below can name the call
 		s.logStream(),   // outside the map, so that it logs the status that the caller sees
 		s.auditStream,   // the same
 		mapStreamErrors, // outside all that can fail, so that there is one map
@@ -118,9 +122,18 @@ func (s *Server) identify(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
 		time.Sleep(headStart)
 		return nil
 	}}
-	resp, err := next(tally.NewContext(context.WithValue(ctx, recordKey{}, r), r.call), req)
-	_ = grpc.SetTrailer(ctx, metadata.Pairs(trailerID, r.id, trailerCost, strconv.FormatInt(r.call.Requests(), 10)))
+	resp, err := next(tally.NewContext(withFreshness(context.WithValue(ctx, recordKey{}, r)), r.call), req)
+	_ = grpc.SetTrailer(ctx, r.trailer())
 	return resp, err
+}
+
+// trailer is what every call ends with: its id, its cost, and the age of what was not asked anew.
+func (r *record) trailer() metadata.MD {
+	md := metadata.Pairs(trailerID, r.id, trailerCost, strconv.FormatInt(r.call.Requests(), 10))
+	if age, stored := r.call.Age(); stored {
+		md.Set(trailerAge, strconv.FormatInt(int64(age/time.Second), 10))
+	}
+	return md
 }
 
 // identifyStream gives the stream its id and its record.
@@ -128,7 +141,7 @@ func identifyStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo,
 	r := &record{id: requestID(stream.Context()), call: &tally.Call{}}
 	ctx := tally.NewContext(context.WithValue(stream.Context(), recordKey{}, r), r.call)
 	err := next(srv, &middleware.WrappedServerStream{ServerStream: stream, WrappedContext: ctx})
-	stream.SetTrailer(metadata.Pairs(trailerID, r.id, trailerCost, strconv.FormatInt(r.call.Requests(), 10)))
+	stream.SetTrailer(r.trailer())
 	return err
 }
 

@@ -29,7 +29,7 @@ func TestGetQuota(t *testing.T) {
 	if _, err := forms.GetForm(as(t, "app"), &tallydv1.GetFormRequest{FormId: "Repair"}); err != nil {
 		t.Fatal(err)
 	}
-	spent := int32(g.requests()) //nolint:gosec // a few
+	spent := int32(g.requests())
 	if spent < 2 {
 		t.Fatalf("the call and its look-up cost %d requests, want 2 or more", spent)
 	}
@@ -58,8 +58,8 @@ func TestGetQuota(t *testing.T) {
 	if reasonOf(err) != "CALLER_NOT_ALLOWED" {
 		t.Errorf("GetQuota() of a caller to whom all is denied = %v, want CALLER_NOT_ALLOWED", err)
 	}
-	if int32(g.requests()) != spent { //nolint:gosec // a few
-		t.Errorf("GetQuota() asked Tally %d times, want never", int32(g.requests())-spent) //nolint:gosec // a few
+	if int32(g.requests()) != spent {
+		t.Errorf("GetQuota() asked Tally %d times, want never", int32(g.requests())-spent)
 	}
 }
 

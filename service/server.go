@@ -29,6 +29,8 @@ const HealthTally = "tally"
 type Config struct {
 	// DefaultDeadline is for calls that bring none.
 	DefaultDeadline time.Duration
+	// MaxInFlight is how many calls of the contract's methods may be under way at once, streams among them.
+	MaxInFlight int
 	// MaxConnectionAge ends connections, so that clients spread over new replicas; gRPC adds 10 % of jitter.
 	MaxConnectionAge time.Duration
 	// LameDuck is how long calls are still taken when the server stops and its health says no already: balancers and proxies learn
@@ -60,6 +62,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		DefaultDeadline:  30 * time.Second,
+		MaxInFlight:      4096,
 		MaxConnectionAge: 30 * time.Minute,
 		Drain:            25 * time.Second,
 		Check:            protovalidate.GlobalValidator, // one for the process: each remembers its own rules
@@ -82,7 +85,8 @@ type Server struct {
 	config   Config
 	grpc     *grpc.Server
 	health   *health.Server
-	spans    *spans          // nil for none
+	spans    *spans // nil for none
+	gate     *gate
 	stopping context.Context //nolint:containedctx // it is the server's own life, which its streams watch
 	stop     context.CancelFunc
 
@@ -93,6 +97,7 @@ type Server struct {
 // NewServer returns a server with the services that register registers.
 func NewServer(config Config, register func(grpc.ServiceRegistrar)) *Server {
 	s := &Server{config: config, health: health.NewServer()}
+	s.gate = newGate(config)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	creds := config.Credentials
 	if creds == nil {
@@ -145,6 +150,9 @@ func (s *Server) Ready() bool {
 	defer s.mu.Unlock()
 	return s.ready
 }
+
+// InFlight returns how many calls of the contract's methods are under way.
+func (s *Server) InFlight() int64 { return s.gate.inFlight.Load() }
 
 // SetTally says whether Tally takes the key: SERVING, NOT_SERVING, or UNKNOWN before it was asked. It changes the health name
 // "tally" alone: a dead key must not remove every endpoint.

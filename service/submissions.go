@@ -3,6 +3,8 @@ package service
 import (
 	"context"
 
+	"google.golang.org/protobuf/proto"
+
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
 	"github.com/tallyd/tallyd/service/tally"
 )
@@ -20,23 +22,23 @@ func (s *submissions) DeleteSubmission(ctx context.Context, req *tallydv1.Delete
 }
 
 func (s *submissions) ListSubmissions(ctx context.Context, req *tallydv1.ListSubmissionsRequest) (*tallydv1.ListSubmissionsResponse, error) {
-	resp := &tallydv1.ListSubmissionsResponse{}
-	typed := tally.Finish(func() { typeAnswers(resp.GetQuestions(), resp.GetSubmissions(), req.GetView(), s.unknown) })
-	if err := s.tally.Call(ctx, req, resp, typed); err != nil {
-		return nil, err
-	}
-	return resp, nil
+	return call[tallydv1.ListSubmissionsResponse](ctx, s.tally, req, s.typed(req.GetView()))
 }
 
 func (s *submissions) GetSubmission(ctx context.Context, req *tallydv1.GetSubmissionRequest) (*tallydv1.GetSubmissionResponse, error) {
-	resp := &tallydv1.GetSubmissionResponse{}
-	typed := tally.Finish(func() {
-		typeAnswers(resp.GetQuestions(), []*tallydv1.Submission{resp.GetSubmission()}, req.GetView(), s.unknown)
+	return call[tallydv1.GetSubmissionResponse](ctx, s.tally, req, s.typed(req.GetView()))
+}
+
+// typed reads Tally's raw answers into the contract's.
+func (s *submissions) typed(view tallydv1.SubmissionView) tally.Option {
+	return tally.Finish(func(resp proto.Message) {
+		switch resp := resp.(type) {
+		case *tallydv1.ListSubmissionsResponse:
+			typeAnswers(resp.GetQuestions(), resp.GetSubmissions(), view, s.unknown)
+		case *tallydv1.GetSubmissionResponse:
+			typeAnswers(resp.GetQuestions(), []*tallydv1.Submission{resp.GetSubmission()}, view, s.unknown)
+		}
 	})
-	if err := s.tally.Call(ctx, req, resp, typed); err != nil {
-		return nil, err
-	}
-	return resp, nil
 }
 
 // unknown counts an answer that has no typed form.

@@ -94,6 +94,7 @@ const maxWebhookPages = 100
 
 // find reads the list page by page until it holds the webhook.
 func (w *webhooks) find(ctx context.Context, id string) (*tallydv1.Webhook, error) {
+	ctx = tally.WithFreshness(ctx, 0)
 	list := &tallydv1.ListWebhooksRequest{PageSize: 100}
 	for range maxWebhookPages {
 		page, err := fetch[tallydv1.ListWebhooksResponse](ctx, w.tally, list)

@@ -62,6 +62,8 @@ func TestBadConfiguration(t *testing.T) {
 		{"unknown reflection", []string{"serve", "--sandbox", "--reflection", "maybe"}, []string{"--reflection", "auto"}},
 		{"no deadline", []string{"serve", "--sandbox", "--default-deadline", "0s"}, []string{"--default-deadline"}},
 		{"deadline that is none", []string{"serve", "--sandbox", "--default-deadline", "soon"}, []string{"--default-deadline"}},
+		{"no calls at all", []string{"serve", "--sandbox", "--max-in-flight", "0"}, []string{"--max-in-flight"}},
+		{"fewer than no calls", []string{"serve", "--sandbox", "--max-in-flight=-1"}, []string{"--max-in-flight"}},
 		{"lame duck without end", []string{"serve", "--sandbox", "--lame-duck", "21s"}, []string{"--lame-duck"}},
 		{"lame duck of the past", []string{"serve", "--sandbox", "--lame-duck=-1s"}, []string{"--lame-duck"}},
 		{"plain http", []string{"doctor", "--tally-url", "http://api.tally.so"}, []string{"--tally-url", "https"}},

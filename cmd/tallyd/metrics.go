@@ -33,6 +33,27 @@ func keyGauge(registry *prometheus.Registry) func(rejected bool) {
 	}
 }
 
+// circuitGauge returns how to say whether requests to Tally are suspended.
+func circuitGauge(registry *prometheus.Registry) func(open bool) {
+	gauge := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tallyd_circuit_open", Help: "1 while requests to Tally are suspended since it failed, but for one in 10 s that is tried; else 0.",
+	})
+	registry.MustRegister(gauge)
+	return func(open bool) {
+		gauge.Set(0)
+		if open {
+			gauge.Set(1)
+		}
+	}
+}
+
+// showInFlight shows how much work the process holds.
+func showInFlight(registry *prometheus.Registry, count func() int64) {
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tallyd_in_flight", Help: "Calls of the contract's methods under way, streams among them; --max-in-flight bounds them.",
+	}, func() float64 { return float64(count()) }))
+}
+
 // countDrift counts by kind alone, since the paths come from Tally and have no end; each path is logged once, up to a bound,
 // and without what hide hides. It also returns how to ask for the sum.
 func countDrift(registry *prometheus.Registry, log *slog.Logger, hide func(string) string) (note func(path, kind string), sum func() int64) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tallyd/tallyd/service/cache"
 	"github.com/tallyd/tallyd/service/quota"
 )
 
@@ -46,4 +47,20 @@ func showQuota(registry *prometheus.Registry, q *quota.Scheduler) {
 		}
 		return 1
 	})
+}
+
+// showCache shows what the cache did at every scrape.
+func showCache(registry *prometheus.Registry, store *cache.Store) {
+	answers := func(source string, value func(cache.Stats) int64) {
+		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "tallyd_cache_reads_total", Help: "Reads that may be shared, by source: stored, shared with a call under way, or fetched.",
+			ConstLabels: prometheus.Labels{"source": source},
+		}, func() float64 { return float64(value(store.Stats())) }))
+	}
+	answers("stored", func(s cache.Stats) int64 { return s.Hits })
+	answers("shared", func(s cache.Stats) int64 { return s.Shared })
+	answers("fetched", func(s cache.Stats) int64 { return s.Fetched })
+	registry.MustRegister(prometheus.NewGaugeFunc(
+		prometheus.GaugeOpts{Name: "tallyd_cache_bytes", Help: "Memory that stored answers take."},
+		func() float64 { return float64(store.Stats().Bytes) }))
 }

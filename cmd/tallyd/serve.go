@@ -20,6 +20,7 @@ import (
 
 	"github.com/tallyd/tallyd/service"
 	"github.com/tallyd/tallyd/service/apikey"
+	"github.com/tallyd/tallyd/service/cache"
 	"github.com/tallyd/tallyd/service/policy"
 	"github.com/tallyd/tallyd/service/quota"
 	"github.com/tallyd/tallyd/service/sandbox"
@@ -50,8 +51,10 @@ type serveCmd struct {
 	TLSClientCA     string         `name:"tls-client-ca" placeholder:"FILE" help:"Authorities in PEM: callers must show a certificate that one of them signed."`
 	Reflection      string         `default:"auto" enum:"auto,on,off" placeholder:"WHEN" help:"gRPC reflection: auto (on for loopback and the sandbox), on or off."`
 	TallyRate       int            `default:"100" placeholder:"N" help:"Requests a minute that Tally grants the key; 0 for any number, as a Tally of your own may."`
+	CacheBytes      int64          `default:"67108864" placeholder:"N" help:"Memory for answers that are handed out again; 0 for none. Calls for the same that come together ask Tally once all the same."`
 	DataDir         string         `placeholder:"DIR" help:"Keeps over a restart which requests the last minute saw; without it the first minute is paced evenly."`
 	DefaultDeadline time.Duration  `default:"30s" placeholder:"DURATION" help:"Deadline of calls that bring none."`
+	MaxInFlight     int            `default:"4096" placeholder:"N" help:"Calls that may be under way at once, streams among them; more are refused at once with UNAVAILABLE."`
 	LameDuck        *time.Duration `placeholder:"DURATION" help:"How long calls are still taken after SIGTERM, when health says no already and proxies are yet to learn of it, at most 20s. By default 5s where other machines reach the port, else 0."`
 	LogFormat       string         `default:"auto" enum:"auto,text,json" placeholder:"FORMAT" help:"auto is text on a terminal, else json."`
 }
@@ -128,8 +131,14 @@ func (s serveCmd) check() error {
 	if s.DefaultDeadline <= 0 {
 		return usagef("--default-deadline must be more than 0")
 	}
+	if s.CacheBytes < 0 {
+		return usagef("--cache-bytes must be 0 or more")
+	}
 	if s.TallyRate < 0 {
 		return usagef("--tally-rate must be 0 or more")
+	}
+	if s.MaxInFlight <= 0 {
+		return usagef("--max-in-flight must be more than 0")
 	}
 	if lame := s.lameDuck(); lame < 0 || lame > longestLameDuck {
 		return usagef("--lame-duck must be from 0 to %v", longestLameDuck)
@@ -172,6 +181,7 @@ type upstream struct {
 	page    http.Handler
 	drift   func(path, kind string)
 	quota   *quota.Scheduler // nil without one
+	cache   *cache.Store
 	close   func()
 }
 
@@ -184,7 +194,7 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 	if err != nil {
 		return nil, err
 	}
-	up := &upstream{metrics: newRegistry()}
+	up := &upstream{metrics: newRegistry(), cache: cache.New(s.CacheBytes)}
 	if up.seen, err = newObservation(ctx, up.metrics, log); err != nil {
 		stop()
 		return nil, usageError{err}
@@ -193,6 +203,7 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 		if up.client != nil {
 			up.client.Close()
 		}
+		up.cache.Close()
 		up.seen.Stop(ctx)
 		stop()
 	}
@@ -206,9 +217,10 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 		return nil, err
 	}
 	showQuota(up.metrics, up.quota)
+	showCache(up.metrics, up.cache)
 	up.client = tally.New(contract, tally.Config{ //nolint:contextcheck // its connections live as long as it does
-		URL: base, Version: s.TallyVersion, UserAgent: userAgent(), Keys: up.keeper, Quota: up.quota,
-		Limits: tally.DefaultLimits(), Drift: up.drift, Watch: up.seen.Watch(base), Log: log,
+		URL: base, Version: s.TallyVersion, UserAgent: userAgent(), Keys: up.keeper, Quota: up.quota, Cache: up.cache,
+		Limits: tally.DefaultLimits(), Drift: up.drift, Watch: up.seen.Watch(base), Circuit: circuitGauge(up.metrics), Log: log,
 	})
 	up.page = up.seen.page(base, up.keeper.State)
 	return up, nil
@@ -266,6 +278,7 @@ func (s serveCmd) place(ctx context.Context, log *slog.Logger) (*url.URL, apikey
 func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 	config := service.DefaultConfig()
 	config.DefaultDeadline, config.LameDuck, config.Log = s.DefaultDeadline, s.lameDuck(), log
+	config.MaxInFlight = s.MaxInFlight
 	up.seen.apply(&config)
 	if err := s.authorize(&config, up, c, log); err != nil {
 		return err
@@ -284,6 +297,7 @@ func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 	up.server = service.NewServer(config, func(to grpc.ServiceRegistrar) {
 		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox, Quota: up.quota})
 	})
+	showInFlight(up.metrics, up.server.InFlight)
 	return nil
 }
 

@@ -26,9 +26,6 @@ func (b *brake) marginAt(now time.Time) int {
 	return b.margin >> min(int(now.Sub(b.learnt)/forgiving), 30)
 }
 
-// capacity is how many slots there are.
-func (s *Scheduler) capacity(now time.Time) int { return max(s.config.Rate-s.brake.marginAt(now), 1) }
-
 // Limited says that Tally answered 429: nothing leaves until it wants to be asked again, which is after retryAfter, or, if that is 0,
 // when the rest of its minute has passed. The requests that we did not make were somebody else's: so many are left to others from now
 // on, until quiet minutes say otherwise. It returns how long the pause is.
@@ -36,13 +33,14 @@ func (s *Scheduler) Limited(retryAfter time.Duration) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if retryAfter <= 0 {
+	s.update(now)
+	if retryAfter == 0 {
 		retryAfter = s.restOfMinute(now)
 	}
 	pause := min(max(retryAfter, least), most)
 	// Of requests that were under way together, the first 429 tells all that can be learnt. In the first minute the others may be
 	// the process before this one.
-	if !s.brake.until.After(now) && !now.Before(s.burst.coldUntil) {
+	if !s.brake.until.After(now) && !s.pool.cold(now) {
 		s.learn(now)
 	}
 	s.brake.seen = now
@@ -54,17 +52,16 @@ func (s *Scheduler) Limited(retryAfter time.Duration) time.Duration {
 // restOfMinute guesses when Tally counts anew: when the oldest of our requests is a minute old. After a guess that was wrong, and
 // without a request of ours, a whole minute.
 func (s *Scheduler) restOfMinute(now time.Time) time.Duration {
-	if _, _ = s.free(now); len(s.held) == 0 || now.Sub(s.brake.seen) < window {
+	if len(s.pool.held) == 0 || now.Sub(s.brake.seen) < window {
 		return window
 	}
-	return s.held[0].until.Sub(now)
+	return s.pool.held[0].until.Sub(now)
 }
 
 // learn widens the margin to what others must have spent, but at most half of the way at a time: one 429 may have another cause.
 func (s *Scheduler) learn(now time.Time) {
-	_, _ = s.free(now)
 	margin := s.brake.marginAt(now)
-	others := s.config.Rate - (s.flying + len(s.held)) + 1
+	others := s.config.Rate - s.pool.used() + 1
 	others = min(others, margin+(s.config.Rate-margin)/2)
 	s.brake.margin, s.brake.learnt = max(margin, others, 0), now
 }

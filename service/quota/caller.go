@@ -2,6 +2,7 @@ package quota
 
 import (
 	"context"
+	"maps"
 	"slices"
 )
 
@@ -38,30 +39,70 @@ func AsBatch(ctx context.Context) context.Context {
 	return NewContext(ctx, c)
 }
 
+// manyCallers is how many callers are remembered before those are forgotten that neither wait nor hold a slot. Forgetting one costs
+// the others one slot at most.
+const manyCallers = 1000
+
+type callerKey struct {
+	name  string
+	batch bool
+}
+
+// share is how far callers have come: a slot moves its caller by a slotShare for its weight. Whole numbers, since what is level must
+// stay level.
+type share int64
+
+const slotShare share = 1 << 24
+
 // class is one of the two priorities: callers that wait, and how far their shares have come.
 type class struct {
 	waiting []*caller // those with calls that wait, in the order in which they came
-	clock   float64   // the share at which the last slot was handed out
+	calls   int       // how many calls wait, once for each caller of theirs
+	clock   share     // the share at which the last slot was handed out
 }
 
 // caller is a caller of one priority with the calls that wait.
 type caller struct {
 	Caller
 
-	class  *class
-	queue  []*waiter
-	flying int     // its slots whose request is under way
-	next   float64 // the share at which its first waiting call is due
+	class *class
+	queue []*waiter
+	used  int   // its slots that are out
+	next  share // at which its first waiting call is due
 }
 
 // waiter is a call that waits for a slot. It may stand in the queues of several callers: whose turn comes first pays.
 type waiter struct {
 	callers []*caller
 	granted chan struct{}
-	slot    *Slot // set before granted is closed
+	slot    *Slot // set with payer before granted is closed
+	payer   Caller
 }
 
-func (c *caller) weight() float64 { return float64(max(c.Weight, 1)) }
+// caller returns the queue of a caller. What is said of its weight last counts.
+func (s *Scheduler) caller(c Caller) *caller {
+	key := callerKey{c.Name, c.Batch}
+	known := s.callers[key]
+	if known == nil {
+		if len(s.callers) >= manyCallers {
+			maps.DeleteFunc(s.callers, func(_ callerKey, c *caller) bool { return c.used == 0 && len(c.queue) == 0 })
+		}
+		known = s.newCaller(c)
+		s.callers[key] = known
+	}
+	known.Caller = c
+	return known
+}
+
+func (s *Scheduler) newCaller(c Caller) *caller {
+	if c.Batch {
+		return &caller{Caller: c, class: &s.batch}
+	}
+	return &caller{Caller: c, class: &s.people}
+}
+
+// step is what a slot moves the caller's share by.
+func (c *caller) step() share { return max(slotShare/share(max(c.Weight, 1)), 1) }
 
 // join puts a waiter at the end of the caller's queue. Who comes back after a pause starts level with the others: what it did not
 // use is gone, and so is what it took when nobody else asked.
@@ -71,6 +112,7 @@ func (c *caller) join(w *waiter) {
 		c.class.waiting = append(c.class.waiting, c)
 	}
 	c.queue = append(c.queue, w)
+	c.class.calls++
 	w.callers = append(w.callers, c)
 }
 
@@ -78,6 +120,7 @@ func (c *caller) join(w *waiter) {
 func (w *waiter) leave() {
 	for _, c := range w.callers {
 		c.queue = slices.DeleteFunc(c.queue, func(other *waiter) bool { return other == w })
+		c.class.calls--
 		if len(c.queue) == 0 {
 			c.class.waiting = slices.DeleteFunc(c.class.waiting, func(other *caller) bool { return other == c })
 		}
@@ -98,7 +141,7 @@ func (k *class) first() *caller {
 // charge lets the caller pay for a slot.
 func (c *caller) charge() {
 	c.class.clock = max(c.class.clock, c.next)
-	c.next += 1 / c.weight()
+	c.next += c.step()
 }
 
 // ahead returns how many calls of the class come before the call at index of the caller's queue, those that come later aside.
@@ -107,11 +150,14 @@ func (c *caller) ahead(index int) int {
 	if len(c.queue) == 0 {
 		due = max(due, c.class.clock)
 	}
-	due += float64(index) / c.weight()
-	ahead := index
+	due += share(index) * c.step()
+	ahead, level := index, share(1) // of callers that are level, who came first is first
 	for _, other := range c.class.waiting {
-		if other != c && other.next <= due {
-			ahead += min(len(other.queue), int((due-other.next)*other.weight())+1)
+		switch lead := due + level - other.next; {
+		case other == c:
+			level = 0
+		case lead > 0:
+			ahead += min(len(other.queue), int((lead+other.step()-1)/other.step()))
 		}
 	}
 	return ahead

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -21,7 +22,7 @@ const (
 	batchShare = 10
 	// backlogBurst is the part of the slots that may go at once while calls wait: one in so many. More would bunch up for good, and
 	// who comes after the bunch would wait for a minute.
-	backlogBurst = 20
+	backlogBurst = 50
 )
 
 // Config is what a Scheduler needs.
@@ -43,30 +44,16 @@ type Config struct {
 type Scheduler struct {
 	config Config
 
-	mu        sync.Mutex
-	timer     *time.Timer
-	flying    int    // slots whose request is under way
-	held      []hold // slots that wait for their minute to end, the first to end first
-	batchUsed int    // of both, those of batch calls
-	callers   map[callerKey]*caller
-	people    class // interactive
-	batch     class
-	waiting   int
-	lastBatch time.Time
-	burst     credit
-	trips     trips
-	brake     brake
-}
-
-type callerKey struct {
-	name  string
-	batch bool
-}
-
-// hold is a slot whose request was answered.
-type hold struct {
-	until  time.Time
-	caller *caller // nil for one of an earlier process
+	mu      sync.Mutex
+	timer   *time.Timer
+	pool    pool
+	scratch []hold // for predictions
+	callers map[callerKey]*caller
+	people  class // interactive
+	batch   class
+	waiting int
+	trips   trips
+	brake   brake
 }
 
 // New returns a scheduler.
@@ -80,23 +67,17 @@ func New(config Config) *Scheduler {
 	if config.Queues == 0 {
 		s.config.Queues = 2000
 	}
-	s.burst = credit{level: float64(s.config.Rate), at: now}
+	s.pool.burst = credit{level: float64(s.config.Rate), at: now}
 	if !config.Unused && (config.Log == nil || config.Log.fresh) {
-		s.burst = credit{level: 1, at: now, coldUntil: now.Add(window)}
+		s.pool.burst = credit{level: 1, at: now, coldUntil: now.Add(window)}
 	}
 	if config.Log != nil {
 		for _, taken := range config.Log.taken {
-			s.hold(hold{until: earliest(taken.Add(window+late), now.Add(window))})
+			// Only the difference is the wall clock's, which may be set while we run. A request of just now may still arrive.
+			s.pool.hold(hold{until: now.Add(min(taken.Sub(now), 0) + window + late)})
 		}
 	}
 	return s
-}
-
-func earliest(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 // RefusedError is a call that got no slot.
@@ -117,80 +98,85 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("a slot for caller %q would come in %v, after the deadline", e.Caller, e.Wait)
 }
 
-// Slot is the right to make one request. Exactly one of its methods is to be called, once.
-type Slot struct {
-	scheduler *Scheduler
-	caller    *caller
-	since     time.Time
-}
-
 // Take waits for a slot. It returns a *RefusedError at once when it is known that none comes in time, and the error of ctx when that
 // is cancelled.
 func (s *Scheduler) Take(ctx context.Context) (*Slot, error) {
 	arrived := time.Now()
-	w := &waiter{granted: make(chan struct{})}
-	s.mu.Lock()
-	callers := s.enqueue(ctx, w)
-	s.dispatch(arrived)
-	if w.slot == nil {
-		if err := s.refusal(ctx, w, arrived); err != nil {
-			s.forget(ctx, w)
-			s.mu.Unlock()
-			return nil, err
-		}
+	w, err := s.enqueue(ctx, arrived)
+	if err != nil {
+		return nil, err
 	}
-	s.mu.Unlock()
 	select {
 	case <-w.granted:
 	case <-ctx.Done():
-		if err := s.abandon(ctx, w, callers); err != nil {
+		if err := s.abandon(ctx, w); err != nil {
 			return nil, err
 		}
 	}
 	if s.config.Waited != nil {
-		s.config.Waited(w.slot.caller.Caller, time.Since(arrived))
+		s.config.Waited(w.payer, time.Since(arrived))
 	}
 	return w.slot, nil
 }
 
-// enqueue lets a call wait in the queues of all who want its answer.
-func (s *Scheduler) enqueue(ctx context.Context, w *waiter) []Caller {
+// enqueue lets a call wait in the queues of all who want its answer, unless it is known that no slot comes in time.
+func (s *Scheduler) enqueue(ctx context.Context, now time.Time) (*waiter, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	callers := []Caller{CallerOf(ctx)}
-	if g := groupOf(ctx); g != nil {
-		g.waiter = w
-		if len(g.callers) == 0 {
-			g.callers = callers
-		}
+	g := groupOf(ctx)
+	if g != nil && len(g.callers) > 0 {
 		callers = g.callers
 	}
+	if ctx.Err() != nil {
+		return nil, gaveUp(ctx, callers[0], s.wait(callers[0], now))
+	}
+	w := &waiter{granted: make(chan struct{})}
 	for _, c := range callers {
 		s.caller(c).join(w)
 	}
 	s.waiting++
-	return callers
+	if g != nil {
+		g.callers, g.waiter = callers, w
+	}
+	s.dispatch(now)
+	if w.slot == nil {
+		if err := s.refusal(ctx, w, now); err != nil {
+			s.forget(ctx, w)
+			return nil, err
+		}
+	}
+	return w, nil
 }
 
 // forget removes a call that waits.
 func (s *Scheduler) forget(ctx context.Context, w *waiter) {
 	w.leave()
 	s.waiting--
+	s.mind()
 	if g := groupOf(ctx); g != nil {
 		g.waiter = nil
 	}
 }
 
 // abandon ends the wait of a call whose context ended. A slot that came at the same moment is the call's all the same.
-func (s *Scheduler) abandon(ctx context.Context, w *waiter, callers []Caller) error {
+func (s *Scheduler) abandon(ctx context.Context, w *waiter) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if w.slot != nil {
 		return nil
 	}
-	wait := s.predict(w, time.Now())
+	now := time.Now()
+	wait := s.predict(w, now)
 	s.forget(ctx, w)
-	s.dispatch(time.Now())
+	s.dispatch(now)
+	return gaveUp(ctx, w.callers[0].Caller, wait)
+}
+
+// gaveUp returns the error of a call whose context ended before a slot came.
+func gaveUp(ctx context.Context, c Caller, wait time.Duration) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return &RefusedError{Caller: callers[0].Name, Wait: wait}
+		return &RefusedError{Caller: c.Name, Wait: wait}
 	}
 	return ctx.Err()
 }
@@ -198,27 +184,17 @@ func (s *Scheduler) abandon(ctx context.Context, w *waiter, callers []Caller) er
 // refusal tells whether it is known already that no slot comes in time.
 func (s *Scheduler) refusal(ctx context.Context, w *waiter, now time.Time) error {
 	wait := s.predict(w, now)
-	c := w.callers[0]
-	if len(c.queue) > s.config.Queue || s.waiting > s.config.Queues {
-		return &RefusedError{Caller: c.Name, Full: true, Wait: wait}
-	}
-	if deadline, ok := ctx.Deadline(); ok && now.Add(wait+s.leastTrip()).After(deadline) {
-		return &RefusedError{Caller: c.Name, Wait: wait}
+	refused := &RefusedError{Caller: w.callers[0].Name, Wait: wait}
+	refused.Full = s.waiting > s.config.Queues ||
+		!slices.ContainsFunc(w.callers, func(c *caller) bool { return len(c.queue) <= s.config.Queue })
+	if refused.Full || s.tooLate(ctx, now.Add(wait)) {
+		return refused
 	}
 	return nil
 }
 
-// caller returns the queue of a caller. What is said of its weight last counts.
-func (s *Scheduler) caller(c Caller) *caller {
-	key := callerKey{c.Name, c.Batch}
-	known := s.callers[key]
-	if known == nil {
-		known = &caller{class: &s.people}
-		if c.Batch {
-			known.class = &s.batch
-		}
-		s.callers[key] = known
-	}
-	known.Caller = c
-	return known
+// tooLate tells whether a slot at a time is of no use for ctx.
+func (s *Scheduler) tooLate(ctx context.Context, slot time.Time) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && slot.Add(s.trips.least()).After(deadline)
 }

@@ -33,20 +33,15 @@ func (s *Scheduler) Standing() Standing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	_, _ = s.free(now)
+	s.update(now)
 	all := Standing{
-		Rate: s.config.Rate, Margin: s.brake.marginAt(now), Used: s.flying + len(s.held), Waiting: s.waiting,
+		Rate: s.config.Rate, Margin: s.brake.marginAt(now), Used: s.pool.used(), Waiting: s.waiting,
 	}
 	if s.brake.until.After(now) {
 		all.PausedUntil = s.brake.until
 	}
 	for _, c := range s.callers {
-		own := CallerStanding{Caller: c.Caller, Used: c.flying, Waiting: len(c.queue)}
-		for _, h := range s.held {
-			if h.caller == c {
-				own.Used++
-			}
-		}
+		own := CallerStanding{Caller: c.Caller, Used: c.used, Waiting: len(c.queue)}
 		if c.Batch {
 			all.BatchWaiting += own.Waiting
 		}

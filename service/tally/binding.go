@@ -6,11 +6,13 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	optionsv1 "github.com/tallyd/tallyd/gen/tallyd/options/v1"
@@ -42,6 +44,8 @@ type method struct {
 	// resource names the last id of the path, without "_id"; empty for a collection.
 	resource   string
 	collection bool
+	freshness  time.Duration // how old an answer may be that is handed out again
+	touches    []string      // what a write changes beside its own resource
 }
 
 // segment is one piece of a path: fixed text or the value of a field.
@@ -91,6 +95,9 @@ func (c *Contract) add(desc protoreflect.MethodDescriptor) error {
 			return fmt.Errorf("response_body %q is no field of the response", name)
 		}
 	}
+	fresh, _ := proto.GetExtension(desc.Options(), optionsv1.E_Freshness).(*durationpb.Duration)
+	m.freshness = fresh.AsDuration()
+	m.touches, _ = proto.GetExtension(desc.Options(), optionsv1.E_Touches).([]string)
 	if m.list, err = newListBinding(desc, m); err != nil {
 		return err
 	}

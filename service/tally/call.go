@@ -3,6 +3,7 @@ package tally
 import (
 	"context"
 	"sync/atomic"
+	"time"
 )
 
 // Call is what the two sides of one RPC tell each other: the service's side leaves a hook, the REST side counts.
@@ -11,10 +12,27 @@ type Call struct {
 	BeforeSend func() error
 
 	requests atomic.Int64
+	age      atomic.Int64 // of the oldest stored answer in use, in nanoseconds; 0 for none
 }
 
 // Requests returns how many requests left for Tally so far, retries and probes included.
 func (c *Call) Requests() int64 { return c.requests.Load() }
+
+// Age returns how old the oldest of the stored answers is that the call was given, and whether there was one.
+func (c *Call) Age() (time.Duration, bool) {
+	age := c.age.Load()
+	return time.Duration(age), age > 0
+}
+
+// stored notes that a stored answer is in use.
+func (c *Call) stored(age time.Duration) {
+	for now := int64(max(age, 1)); ; {
+		before := c.age.Load()
+		if now <= before || c.age.CompareAndSwap(before, now) {
+			return
+		}
+	}
+}
 
 type callKey struct{}
 

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tallyd/tallyd/service/apikey"
+	"github.com/tallyd/tallyd/service/cache"
 	"github.com/tallyd/tallyd/service/quota"
 )
 
@@ -39,6 +40,8 @@ type Config struct {
 	UserAgent string
 	// Keys supplies the key.
 	Keys Keys
+	// Cache shares reads; nil makes each call ask Tally.
+	Cache *cache.Store
 	// Quota hands out the right to make a request; nil for any number of them.
 	Quota *quota.Scheduler
 	// Limits bound each request.
@@ -49,6 +52,8 @@ type Config struct {
 	// before it in the same call. The request goes on with the context that it returns; what else it returns is told the status, 0
 	// without an answer, and in one of few words what went wrong, empty for nothing. It must be quick. May be nil.
 	Watch func(ctx context.Context, verb, template string, before int) (context.Context, func(status int, failure string))
+	// Circuit is told when requests are suspended because Tally fails, and when they are resumed; it must be quick. May be nil.
+	Circuit func(open bool)
 	// Log gets what no caller hears of. May be nil.
 	Log *slog.Logger
 	// TLS replaces the system's certificate pool; nil for the default.
@@ -64,6 +69,7 @@ type Client struct {
 	http     http.RoundTripper
 	hangUp   func()
 	retries  retryBudget
+	breaker  *breaker
 	running  sync.WaitGroup
 }
 
@@ -77,6 +83,9 @@ func New(contract *Contract, config Config) *Client {
 			return ctx, func(int, string) {}
 		}
 	}
+	if config.Circuit == nil {
+		config.Circuit = func(bool) {}
+	}
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
@@ -86,6 +95,7 @@ func New(contract *Contract, config Config) *Client {
 		config:   config,
 		http:     keyTransport{next: transport},
 		hangUp:   hangUp,
+		breaker:  newBreaker(config.Circuit, config.Log),
 	}
 }
 
@@ -112,7 +122,7 @@ type callOptions struct {
 	parts   map[string]jsontext.Value
 	capture map[string]*jsontext.Value
 	key     *apikey.Key
-	finish  func()
+	finish  func(resp proto.Message)
 	opaque  bool
 }
 
@@ -122,12 +132,21 @@ type Option func(*callOptions)
 // WithPart merges the body's object under key into an object that Tally sent before, so that no key of it is lost. Should Tally
 // refuse keys of it that the caller did not set, they are dropped and the request is sent once more.
 func WithPart(key string, before jsontext.Value) Option {
-	return func(o *callOptions) { o.parts[key] = before }
+	return func(o *callOptions) { o.parts = with(o.parts, key, before) }
 }
 
 // Capture stores the value under a top-level key of the answer, exactly as Tally sent it.
 func Capture(key string, into *jsontext.Value) Option {
-	return func(o *callOptions) { o.capture[key] = into }
+	return func(o *callOptions) { o.capture = with(o.capture, key, into) }
+}
+
+// with adds to a map that few calls need.
+func with[V any](m map[string]V, key string, value V) map[string]V {
+	if m == nil {
+		m = map[string]V{}
+	}
+	m[key] = value
+	return m
 }
 
 // WithKey makes exactly one request with the given key, whatever is known of it. It is how a key is checked.
@@ -135,8 +154,8 @@ func WithKey(key apikey.Key) Option {
 	return func(o *callOptions) { o.key = &key }
 }
 
-// Finish runs f on the decoded response before it is measured and cut to size.
-func Finish(f func()) Option {
+// Finish runs f on the decoded response before it is measured, cut to size and shared.
+func Finish(f func(resp proto.Message)) Option {
 	return func(o *callOptions) { o.finish = f }
 }
 
@@ -148,12 +167,28 @@ func Opaque() Option {
 // Call makes the request that req stands for and fills resp with the answer. Of an update with a non-empty update_mask only the
 // fields that the mask names travel, as they are set or as null. It returns nil or an *Error.
 func (c *Client) Call(ctx context.Context, req, resp proto.Message, opts ...Option) error {
-	x, failure := c.exchange(ctx, req, opts)
+	x, failure := c.newExchange(ctx, req, opts)
 	if failure != nil {
 		return failure
 	}
-	if keep := keepFrom(ctx); keep != nil && x.page != nil {
+	keep := keepFrom(ctx)
+	gathered := keep != nil && x.method.list != nil
+	var s *sharing
+	if !gathered {
+		if s = c.sharing(ctx, x.method, req, &x.options); s != nil && !s.alone {
+			if answer, err, found := c.config.Cache.Lookup(s.key, s.fresh); found && err == nil {
+				return x.deliver(answer, resp)
+			}
+		}
+	}
+	if failure := x.bind(); failure != nil {
+		return failure
+	}
+	switch {
+	case gathered:
 		return c.gather(ctx, x, resp, keep)
+	case s != nil:
+		return c.share(ctx, x, s, resp)
 	}
 	answer, failure := x.send(ctx)
 	if failure == nil {
@@ -168,28 +203,34 @@ func (c *Client) Call(ctx context.Context, req, resp proto.Message, opts ...Opti
 // Check reports what is wrong with a request, without making it: for a handler that must read before it writes. It returns nil or
 // an *Error.
 func (c *Client) Check(req proto.Message) error {
-	if _, failure := c.exchange(context.Background(), req, nil); failure != nil {
+	x, failure := c.newExchange(context.Background(), req, nil)
+	if failure == nil {
+		failure = x.bind()
+	}
+	if failure != nil {
 		return failure
 	}
 	return nil
 }
 
-func (c *Client) exchange(ctx context.Context, req proto.Message, opts []Option) (*exchange, *Error) {
+func (c *Client) newExchange(ctx context.Context, req proto.Message, opts []Option) (*exchange, *Error) {
 	m, err := c.contract.binding(req)
 	if err != nil {
 		return nil, &Error{Kind: KindContract, Outcome: OutcomeNotSent, Err: err}
 	}
-	x := &exchange{
-		client: c, method: m, call: FromContext(ctx), msg: req.ProtoReflect(),
-		options: callOptions{parts: map[string]jsontext.Value{}, capture: map[string]*jsontext.Value{}},
-	}
+	x := &exchange{client: c, method: m, call: FromContext(ctx), msg: req.ProtoReflect()}
 	for _, option := range opts {
 		option(&x.options)
 	}
-	if err := x.prepare(); err != nil {
-		return nil, x.refused(err)
-	}
 	return x, nil
+}
+
+// bind makes the request that Tally will get, or says what is wrong with the caller's.
+func (x *exchange) bind() *Error {
+	if err := x.prepare(); err != nil {
+		return x.refused(err)
+	}
+	return nil
 }
 
 // refused turns an error of our own about the request into what the caller reads.
@@ -219,7 +260,7 @@ func (x *exchange) finish(answer *reply, resp proto.Message) *Error {
 	if x.method.expectsBody() {
 		var err error
 		drift := func(path, kind string) { x.client.config.Drift(path, kind) }
-		if env, err = x.method.decodeAnswer(answer.body, resp, drift, x.options.opaque); err != nil {
+		if env, err = x.method.decodeAnswer(answer.body, resp, drift, x.options.opaque && x.options.finish == nil); err != nil {
 			return fail(KindProtocol, err)
 		}
 	}
@@ -227,7 +268,7 @@ func (x *exchange) finish(answer *reply, resp proto.Message) *Error {
 		return fail(KindProtocol, err)
 	}
 	if x.options.finish != nil {
-		x.options.finish()
+		x.options.finish(resp)
 	}
 	limit := x.client.config.Limits.Answer
 	err := x.fit(resp, env, limit)

@@ -38,6 +38,8 @@ const (
 	KindReset
 	// KindTimeout is Tally taking longer than our own limit.
 	KindTimeout
+	// KindCircuitOpen is a request held back since Tally failed too often just before.
+	KindCircuitOpen
 	// KindDeadlineTooShort is a caller's deadline below the minimum useful time.
 	KindDeadlineTooShort
 	// KindDeadline is a caller's deadline that passed while Tally worked.
@@ -78,6 +80,7 @@ var kindNames = [...]string{
 	KindTLS:              "TLS",
 	KindReset:            "reset",
 	KindTimeout:          "timeout",
+	KindCircuitOpen:      "circuit open",
 	KindDeadlineTooShort: "deadline too short",
 	KindDeadline:         "deadline",
 	KindCancelled:        "cancelled",
@@ -165,7 +168,7 @@ type Error struct {
 	Message string
 	// Violations are the rules that the request breaks.
 	Violations []Violation
-	// RetryAfter is when Tally, or the key's latch, wants to be asked again; 0 when not told.
+	// RetryAfter is when Tally, the key's latch, or the breaker wants to be asked again; 0 when not told.
 	RetryAfter time.Duration
 	// ResourceType and ResourceID name the last resource of the route, such as "form" and "mexJoq".
 	ResourceType, ResourceID string

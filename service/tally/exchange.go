@@ -115,6 +115,36 @@ func (x *exchange) attempt(ctx context.Context) (*reply, *Error) {
 		}
 	}
 	x.key = key
+	answer, failure := x.guarded(ctx, key, slot)
+	if failure != nil && failure.Status == http.StatusUnauthorized && x.options.key == nil {
+		x.judgeKey(ctx, failure, key)
+	}
+	return answer, failure
+}
+
+// guarded makes one request if the breaker admits it, and tells the breaker how it went. The check of a key is never held back: who
+// must know whether the key lives cannot wait for others' luck.
+func (x *exchange) guarded(ctx context.Context, key apikey.Key, slot *quota.Slot) (*reply, *Error) {
+	tell, wait := x.client.breaker.admit()
+	if tell == nil && x.options.key == nil {
+		if slot != nil {
+			slot.Return()
+		}
+		return nil, x.circuitOpen(wait)
+	}
+	said := verdict{word: neutral}
+	if tell != nil {
+		defer func() { tell(said) }()
+	}
+	answer, failure := x.once(ctx, key, slot)
+	if x.hookErr == nil {
+		said = judge(failure)
+	}
+	return answer, failure
+}
+
+// once makes one request and says what its answer means by itself.
+func (x *exchange) once(ctx context.Context, key apikey.Key, slot *quota.Slot) (*reply, *Error) {
 	answer, sent, err := x.roundTrip(ctx, key, slot)
 	if err != nil {
 		return nil, x.transportError(ctx, key, answer, sent, err)
@@ -122,11 +152,13 @@ func (x *exchange) attempt(ctx context.Context) (*reply, *Error) {
 	if answer.status >= 200 && answer.status < 300 {
 		return answer, nil
 	}
-	failure = x.statusError(answer, key)
-	if answer.status == http.StatusUnauthorized && x.options.key == nil {
-		x.judgeKey(ctx, failure, key)
-	}
-	return nil, failure
+	return nil, x.statusError(answer, key)
+}
+
+func (x *exchange) circuitOpen(wait time.Duration) *Error {
+	e := x.newError(KindCircuitOpen, OutcomeNotSent)
+	e.RetryAfter = wait
+	return e
 }
 
 // admit picks the key and refuses what cannot succeed.
@@ -144,6 +176,9 @@ func (x *exchange) admit(ctx context.Context) (apikey.Key, *Error) {
 		e := x.newError(KindKeyRejected, OutcomeNotSent)
 		e.setRejected(err)
 		return apikey.Key{}, e
+	}
+	if wait := x.client.breaker.refuses(); wait > 0 {
+		return apikey.Key{}, x.circuitOpen(wait)
 	}
 	return x.client.config.Keys.Current(), nil
 }
@@ -182,7 +217,7 @@ func (x *exchange) again(ctx context.Context, failure *Error) bool {
 		return true
 	case x.dropRefused(failure):
 		return true
-	case x.attempts > 1 || !failure.repeatable():
+	case x.attempts > 1 || !failure.repeatable() || x.client.breaker.refuses() > 0:
 		return false
 	case !failure.unprocessed() && !x.client.retries.spend():
 		// What Tally turned away unprocessed, as when it renews a busy connection, is no burden to it.
@@ -253,6 +288,7 @@ func (x *exchange) exchangeOnce(ctx context.Context, cancel context.CancelCauseF
 	ctx, done := x.client.config.Watch(ctx, x.method.verb, x.method.template, x.attempts-1)
 	answer, err := x.overHTTP(ctx, cancel, key, sent)
 	x.pay(sent, answer)
+	x.forget()
 	status := 0
 	if answer != nil {
 		status = answer.status

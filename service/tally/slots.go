@@ -40,7 +40,7 @@ func (x *exchange) quotaError(ctx context.Context, err error) *Error {
 }
 
 // held tells that tallyd itself held a request back.
-func (k Kind) held() bool { return k == KindQuotaWait || k == KindQuotaFull }
+func (k Kind) held() bool { return k == KindQuotaWait || k == KindQuotaFull || k == KindCircuitOpen }
 
 // pay ends what an attempt holds of the quota. A 429 stops everything before anybody else gets a slot.
 func (x *exchange) pay(sent *departure, answer *reply) {

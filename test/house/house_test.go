@@ -24,15 +24,16 @@ var mayImport = map[string][]string{
 	"proto":              {},
 	"proto/apidoc":       {"gen", "proto"},
 	"service/apikey":     {},
+	"service/cache":      {},
 	"service/policy":     {"gen"},
 	"service/quota":      {},
 	"service/sandbox":    {},
 	"service/statuspage": {},
-	"service/tally":      {"gen", "service/apikey", "service/quota"},
+	"service/tally":      {"gen", "service/apikey", "service/cache", "service/quota"},
 	"service/telemetry":  {},
 	"service":            {"gen", "proto", "service/apikey", "service/policy", "service/quota", "service/statuspage", "service/tally"},
-	"cmd":                {"gen", "proto", "service", "service/apikey", "service/policy", "service/quota", "service/sandbox", "service/statuspage", "service/tally", "service/telemetry"},
-	"test":               {"gen", "proto", "service", "service/apikey", "service/policy", "service/quota", "service/sandbox", "service/tally"},
+	"cmd":                {"gen", "proto", "service", "service/apikey", "service/cache", "service/policy", "service/quota", "service/sandbox", "service/statuspage", "service/tally", "service/telemetry"},
+	"test":               {"gen", "proto", "service", "service/apikey", "service/cache", "service/policy", "service/quota", "service/sandbox", "service/tally"},
 }
 
 type listed struct {

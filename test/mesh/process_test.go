@@ -132,8 +132,10 @@ func serve(t *testing.T, upstream *fakeTally, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args = append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
-		"--tally-url", upstream.URL, "--tally-rate", "0"}, args...)
+	args = append([]string{
+		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
+		"--tally-url", upstream.URL, "--tally-rate", "0",
+	}, args...)
 	p := launch(t, []string{"TALLY_API_KEY=" + key}, nil, binary, args...)
 	p.address = p.await(t, readyLine)
 	p.admin = p.await(t, adminLine)
