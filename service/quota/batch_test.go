@@ -92,3 +92,29 @@ func TestBatchIsNotStarved(t *testing.T) {
 		})
 	}
 }
+
+// TestBackfillJoinsWithoutAPause holds that people's calls go on when a back-fill begins: slots are held back for it only if none ends
+// until its turn. Else they lie idle, and end in bunches for as long as people's calls wait.
+func TestBackfillJoinsWithoutAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+		defer cancel()
+		s := quota.New(quota.Config{Rate: 100})
+		people, fill := &clients{s: s, trip: trip}, &clients{s: s, trip: trip}
+		people.loop(quota.NewContext(ctx, quota.Caller{Name: "person"}), 150)
+		time.Sleep(5 * time.Minute)
+		joined, pace := time.Now(), s.Pace()
+		fill.loop(quota.NewContext(ctx, quota.Caller{Name: "fill", Batch: true}), 20)
+		people.wg.Wait()
+		fill.wg.Wait()
+		got := people.since(joined)
+		if len(got) < 1000 {
+			t.Errorf("people got %d slots in 15 minutes beside a back-fill, want nine of ten", len(got))
+		}
+		for i := range got[1:] {
+			if gap := got[i+1] - got[i]; gap > 2*pace+time.Millisecond {
+				t.Errorf("slot %d of people came %v after the one before, want at most %v: one slot may be the back-fill's", i+1, gap, 2*pace)
+			}
+		}
+	})
+}

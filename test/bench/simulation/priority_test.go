@@ -212,7 +212,7 @@ func pauseTable(races []*race) string {
 func judgeWaits(t *testing.T, races []*race) string {
 	t.Helper()
 	// The rest of the slot that is under way, and the part that the back-fill has whoever waits.
-	const most = 6.0
+	const most = 2.01
 	text := ""
 	for _, r := range races {
 		if r.peer != tallyd().name || r.trips != "constant" {
