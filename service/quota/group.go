@@ -13,7 +13,7 @@ type group struct {
 }
 
 // waits tells whether its request waits for a slot.
-func (g *group) waits() bool { return g.waiter != nil && g.waiter.slot == nil }
+func (g *group) waits() bool { return g.waiter != nil && g.waiter.waits() }
 
 type groupContext struct{}
 

@@ -122,8 +122,8 @@ func judgeGoodput(t *testing.T, all map[rush]*goodput) string {
 		if g.slowest > patience {
 			t.Errorf("round trip %s: a refusal took %v, want none after the deadline", tr.name, g.slowest)
 		}
-		if best := all[rush{tr.name, queueing().name}]; g.percent() < best.percent() {
-			t.Errorf("round trip %s: %.1f %% of the calls that can be answered were, want more than the %.1f %% of a plain queue", tr.name, g.percent(), best.percent())
+		if g.percent() < 95 {
+			t.Errorf("round trip %s: %.1f %% of the calls that can be answered were, want 95 %%", tr.name, g.percent())
 		}
 	}
 	return goal(fmt.Sprintf("at least 95 %% of the calls that can be answered are; the least is %.1f %%", least), least >= 95) +
@@ -135,7 +135,7 @@ func overloadFigure(all map[rush]*goodput) figure {
 	colors := []string{blue, purple, orange, grey}
 	p := panel{
 		x: axis{label: "round trip", high: float64(len(trips()))},
-		y: axis{label: "answered in time, % of what can be", high: 100, room: 24, ticks: evenly(0, 100, 25)},
+		y: axis{label: "answered in time, % of what can be", high: 110, room: 24, ticks: evenly(0, 100, 25)},
 	}
 	f := figure{title: fmt.Sprintf("%d calls a minute that wait for %v, against %d that Tally grants", flood*perMinute, patience, perMinute)}
 	for i, tr := range trips() {

@@ -246,7 +246,7 @@ func judgePauses(t *testing.T, races []*race) string {
 
 // waitFigure shows for each load which part of people's calls waited for so long at most.
 func waitFigure(races []*race) figure {
-	colors := map[string]string{tallyd().name: blue, even(0).name: green, queueing().name: orange}
+	colors := map[string]string{tallyd().name: blue, even(0).name: ink, queueing().name: orange}
 	f := figure{title: "Waits of people's calls beside a back-fill that always wants more; constant round trips"}
 	for _, peer := range tripKinds()[0].peers {
 		name := peer(always(0)).name

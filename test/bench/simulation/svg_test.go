@@ -71,7 +71,6 @@ type key struct {
 const (
 	blue   = "#0b5cad"
 	orange = "#c85200"
-	green  = "#2a7f3f"
 	purple = "#7b4fa3"
 	grey   = "#6b7280"
 	ink    = "#1f2328"

@@ -184,7 +184,7 @@ func refusedTable(candidates []candidate, all map[lane]*used) string {
 func useFigure(candidates []candidate, all map[lane]*used) figure {
 	names := axis{high: float64(len(candidates)), room: 190}
 	use := panel{title: "Use of the ceiling, backlog", x: axis{label: "% of what never breaks the rate", low: 96, high: 102, ticks: evenly(96, 102, 1)}}
-	out := panel{title: "429s from the strictest limiter", x: axis{label: "429s per 10,000 requests", high: 1000, ticks: evenly(0, 1000, 250)}}
+	out := panel{title: "429s from the strictest limiter", x: axis{label: "429s per 10,000 requests", high: 2500, ticks: evenly(0, 2500, 500)}}
 	for i, c := range candidates {
 		y := float64(len(candidates)-i) - 0.5
 		names.ticks = append(names.ticks, tick{y, c.name})
