@@ -22,7 +22,7 @@ func shared(rate int) func(*tally.Config) {
 // TestGetQuota tells each caller how it stands, whatever else it may do, and that a look-up of the policy is paid by whom it is for.
 func TestGetQuota(t *testing.T) {
 	g := newGuarded(t, `callers:
-  - {name: app, identities: ['dns:app'], weight: 3, allow: [{methods: ['FormService/*'], workspaces: [wsCust]}]}
+  - {name: app, identities: ['dns:app'], weight: 3, allow: [{methods: ['FormService/*'], workspaces: [wsTeam]}]}
   - {name: jobs, identities: ['dns:jobs'], priority: batch}
   - {name: shut, identities: ['dns:shut'], deny: [{methods: ['*']}]}`, shared(20))
 	forms := tallydv1.NewFormServiceClient(g.conn)

@@ -59,7 +59,7 @@ func showCache(registry *prometheus.Registry, store *cache.Store) {
 	}
 	answers("stored", func(s cache.Stats) int64 { return s.Hits })
 	answers("shared", func(s cache.Stats) int64 { return s.Shared })
-	answers("fetched", func(s cache.Stats) int64 { return s.Fetched })
+	answers("fetched", func(s cache.Stats) int64 { return s.Misses })
 	registry.MustRegister(prometheus.NewGaugeFunc(
 		prometheus.GaugeOpts{Name: "tallyd_cache_bytes", Help: "Memory that stored answers take."},
 		func() float64 { return float64(store.Stats().Bytes) }))

@@ -196,12 +196,13 @@ func families(t *testing.T, log *lockedBuffer) map[string]*dto.MetricFamily {
 }
 
 // seriesOf counts the series of the calls' metrics.
-func seriesOf(parsed map[string]*dto.MetricFamily) (n int, methods []string) {
+func seriesOf(parsed map[string]*dto.MetricFamily) (series map[string]int, methods []string) {
+	series = map[string]int{}
 	for name, family := range parsed {
 		if strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_") {
 			continue
 		}
-		n += len(family.GetMetric())
+		series[name] = len(family.GetMetric())
 		for _, metric := range family.GetMetric() {
 			for _, label := range metric.GetLabel() {
 				if label.GetName() == "grpc_method" && !slices.Contains(methods, label.GetValue()) {
@@ -211,7 +212,7 @@ func seriesOf(parsed map[string]*dto.MetricFamily) (n int, methods []string) {
 		}
 	}
 	slices.Sort(methods)
-	return n, methods
+	return series, methods
 }
 
 // TestSeriesAreBounded calls a thousand methods that do not exist, forms that do not exist and ids that are none: the metrics stay as
@@ -239,8 +240,8 @@ func TestSeriesAreBounded(t *testing.T) {
 	}
 	parsed := families(t, log)
 	after, _ := seriesOf(parsed)
-	if after != before || !cmp.Equal(methods, []string{"other", "tallyd.v1.FormService/GetForm"}) {
-		t.Errorf("%d series of the methods %v, want %d as before, of GetForm and other", after, methods, before)
+	if !maps.Equal(after, before) || !cmp.Equal(methods, []string{"other", "tallyd.v1.FormService/GetForm"}) {
+		t.Errorf("the methods are %v, want GetForm and other, and as many series as before (-before +after):\n%s", methods, cmp.Diff(before, after))
 	}
 	for _, secret := range []string{"SecretForm", "bad id", observedKey} {
 		if strings.Contains(scrape(t, log), secret) {

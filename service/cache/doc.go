@@ -1,4 +1,3 @@
-// Package cache lets callers share reads: those that come together are one, and recent answers are handed out again.
-//
-// It knows neither what an answer says nor who may see it; whoever hands one out decides that for each caller.
+// Package cache shares reads: it keeps answers for a while, and gives one fetch to all who ask the same at the same time. It must not
+// know what it keeps: no RPC, no Tally, no quota, no rights; whoever may not read must be turned away before or in Ask.Join.
 package cache

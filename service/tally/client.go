@@ -176,7 +176,7 @@ func (c *Client) Call(ctx context.Context, req, resp proto.Message, opts ...Opti
 	var s *sharing
 	if !gathered {
 		if s = c.sharing(ctx, x.method, req, &x.options); s != nil && !s.alone {
-			if answer, err, found := c.config.Cache.Lookup(s.key, s.fresh); found && err == nil {
+			if answer, found, err := c.config.Cache.Lookup(s.key, s.fresh); found && err == nil {
 				return x.deliver(answer, resp)
 			}
 		}

@@ -3,6 +3,7 @@ package tally
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -61,6 +62,9 @@ func (c *Client) share(ctx context.Context, x *exchange, s *sharing, resp proto.
 	if err != nil {
 		return x.refused(err)
 	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < minUseful {
+		return x.newError(KindDeadlineTooShort, OutcomeNotSent)
+	}
 	ctx = quota.NewGroup(ctx)
 	flight := ctx
 	own := *x // the flight may outlast this call
@@ -79,9 +83,6 @@ func (c *Client) share(ctx context.Context, x *exchange, s *sharing, resp proto.
 
 // join lets a caller wait for a flight if its time suffices.
 func (x *exchange) join(flight, ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < minUseful {
-		return x.newError(KindDeadlineTooShort, OutcomeNotSent)
-	}
 	if x.client.config.Quota == nil {
 		return nil
 	}
@@ -127,7 +128,7 @@ func (x *exchange) shared(ctx, flight context.Context, err error) error {
 		return failure
 	}
 	if panicked, ok := errors.AsType[*cache.PanicError](err); ok {
-		panic(panicked) // where somebody catches it
+		panic(fmt.Sprintf("%v\n%s", panicked.Value, panicked.Stack)) // where somebody catches it
 	}
 	sent := &departure{}
 	if q := x.client.config.Quota; q != nil && !q.Served(flight) {
