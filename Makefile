@@ -15,6 +15,8 @@ FUZZTIME ?= 5000x
 RESTARTS ?= 10
 # Fewer than 15 say too little about a machine that others use too.
 ROUNDS   ?= 15
+HOURS    ?= 24
+SEEDS    ?= 20
 
 .PHONY: help
 help: ## Show the targets.
@@ -80,6 +82,10 @@ test-live: ## Try a real key, read-only: TALLY_API_KEY=tly-... make test-live
 bench: ## Compare tallyd with its peers side by side in ROUNDS rounds, then run the benchmarks of the rooms.
 	go test -count=1 -v -timeout 20m -run 'SideBySide$$' ./test/bench -args -rounds $(ROUNDS)
 	go test -run '^$$' -bench . -benchmem ./service/...
+
+.PHONY: bench-quota
+bench-quota: ## Run the quota and its peers through HOURS of virtual time SEEDS times, and renew docs/performance/.
+	go test -count=1 -timeout 60m -run Simulation ./test/bench/simulation -args -hours $(HOURS) -seeds $(SEEDS)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME: 5000x, or 10m for a long look.

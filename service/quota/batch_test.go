@@ -33,46 +33,51 @@ func TestBatchAlone(t *testing.T) {
 	})
 }
 
-// TestPersonBesideBatch holds that a person's call waits one pace at most while batch calls take all they can get, with answers that
-// are quick or slow.
+// TestPersonBesideBatch holds that a person's call waits one pace at most while batch calls take all they can get. Slots end as unevenly
+// as answers come, so it may be another pace where these differ.
 func TestPersonBesideBatch(t *testing.T) {
 	for _, rate := range []int{3, 24, 30, 75, 100, 300} {
-		synctest.Test(t, func(t *testing.T) {
-			s := warm(t, quota.Config{Rate: rate})
-			ctx, cancel := context.WithCancel(t.Context())
-			var fill sync.WaitGroup
-			for i := range 20 {
-				random := rand.New(rand.NewPCG(uint64(i), 1))
-				fill.Go(func() {
-					for {
-						slot, err := s.Take(quota.AsBatch(quota.NewContext(ctx, quota.Caller{Name: "fill"})))
-						if err != nil {
-							return
-						}
-						time.Sleep(trip + time.Duration(random.Int64N(int64(time.Second))))
-						slot.Done()
-					}
-				})
-			}
-			time.Sleep(5 * time.Minute)
-			random := rand.New(rand.NewPCG(1, 2))
-			for range 1000 {
-				time.Sleep(time.Duration(random.Int64N(int64(10*time.Second + 3*s.Pace()))))
-				asked := time.Now()
-				answer := trip + time.Duration(random.Int64N(int64(time.Second)))
-				use(as(t, "person"), t, s, answer)
-				most := s.Pace()
-				if rate < 75 {
-					most *= 2 // one or none is spared
-				}
-				if wait := time.Since(asked) - answer; wait > most {
-					t.Errorf("rate %d: a person's call waited %v, want at most %v", rate, wait, most)
-				}
-			}
-			cancel()
-			fill.Wait()
-		})
+		besideBatch(t, rate, 0, 1)
+		besideBatch(t, rate, time.Second, 2)
 	}
+}
+
+// besideBatch lets a person call beside a back-fill, with round trips that differ by so much.
+func besideBatch(t *testing.T, rate int, spread time.Duration, paces int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		uneven := func(random *rand.Rand) time.Duration { return trip + time.Duration(random.Int64N(int64(spread)+1)) }
+		s := warm(t, quota.Config{Rate: rate})
+		ctx, cancel := context.WithCancel(t.Context())
+		var fill sync.WaitGroup
+		for i := range 20 {
+			random := rand.New(rand.NewPCG(uint64(i), 1))
+			fill.Go(func() {
+				for {
+					slot, err := s.Take(quota.AsBatch(quota.NewContext(ctx, quota.Caller{Name: "fill"})))
+					if err != nil {
+						return
+					}
+					time.Sleep(uneven(random))
+					slot.Done()
+				}
+			})
+		}
+		time.Sleep(5 * time.Minute)
+		random := rand.New(rand.NewPCG(1, 2))
+		for range 1000 {
+			time.Sleep(time.Duration(random.Int64N(int64(10*time.Second + 3*s.Pace()))))
+			asked := time.Now()
+			answer := uneven(random)
+			use(as(t, "person"), t, s, answer)
+			most := time.Duration(paces)*s.Pace() + spread + 2 // rounding
+			if wait := time.Since(asked) - answer; wait > most {
+				t.Errorf("rate %d: a person's call waited %v, want at most %v", rate, wait, most)
+			}
+		}
+		cancel()
+		fill.Wait()
+	})
 }
 
 // TestPeopleBurstBesideBatch holds that batch calls that wait for their pace do not keep people's calls from the slots that are free.
@@ -120,17 +125,14 @@ func TestReserve(t *testing.T) {
 		ctx, cancel := context.WithCancel(as(t, "a"))
 		people.call(ctx, 97)
 		time.Sleep(3 * time.Second)
-		want := append(make([]time.Duration, 94), 2*time.Second) // then the early one's slot ends
+		// Four more batch calls wait, and the early one's slot ends before the turn of the first of them.
+		want := make([]time.Duration, 95)
 		if diff := cmp.Diff(want, people.since(began)); diff != "" {
 			t.Errorf("slots of people -want +got\n%s", diff)
 		}
 		cancel()
 		fill.wg.Wait()
-		want = []time.Duration{0, 3 * time.Second, 3*time.Second + s.Pace(), 9 * time.Second, 15 * time.Second}
-		// The last two are left to people until it is the turn of a batch call, ten paces after the one before.
-		for i := range want[3:] {
-			want[3+i] = want[2+i] + time.Minute/10
-		}
+		want = []time.Duration{0, 3 * time.Second, 3*time.Second + s.Pace(), 3*time.Second + 2*s.Pace(), 3*time.Second + 3*s.Pace()}
 		if diff := cmp.Diff(want, fill.since(began)); diff != "" {
 			t.Errorf("slots of batch calls -want +got\n%s", diff)
 		}
@@ -187,4 +189,30 @@ func TestBatchIsNotStarved(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBackfillJoinsWithoutAPause holds that people's calls go on when a back-fill begins: slots are held back for it only if none ends
+// until its turn. Else they lie idle, and end in bunches for as long as people's calls wait.
+func TestBackfillJoinsWithoutAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+		defer cancel()
+		s := quota.New(quota.Config{Rate: 100})
+		people, fill := &clients{s: s, trip: trip}, &clients{s: s, trip: trip}
+		people.loop(quota.NewContext(ctx, quota.Caller{Name: "person"}), 150)
+		time.Sleep(5 * time.Minute)
+		joined, pace := time.Now(), s.Pace()
+		fill.loop(quota.NewContext(ctx, quota.Caller{Name: "fill", Batch: true}), 20)
+		people.wg.Wait()
+		fill.wg.Wait()
+		got := people.since(joined)
+		if len(got) < 1000 {
+			t.Errorf("people got %d slots in 15 minutes beside a back-fill, want nine of ten", len(got))
+		}
+		for i := range got[1:] {
+			if gap := got[i+1] - got[i]; gap > 2*pace+time.Millisecond {
+				t.Errorf("slot %d of people came %v after the one before, want at most %v: one slot may be the back-fill's", i+1, gap, 2*pace)
+			}
+		}
+	})
 }

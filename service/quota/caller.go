@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Caller is who pays for a slot.
@@ -73,11 +74,18 @@ type caller struct {
 
 // waiter is a call that waits for a slot. It may stand in the queues of several callers: whose turn comes first pays.
 type waiter struct {
-	callers []*caller
-	granted chan struct{}
-	slot    *Slot // set with payer before granted is closed
+	callers  []*caller
+	group    *group    // nil for none
+	deadline time.Time // zero for none
+	granted  chan struct{}
+	// One of slot, with payer, and refused is set before granted is closed.
+	slot    *Slot
 	payer   Caller
+	refused *RefusedError
 }
+
+// waits tells whether nothing has been decided yet.
+func (w *waiter) waits() bool { return w.slot == nil && w.refused == nil }
 
 // caller returns the queue of a caller. What is said of its weight last counts.
 func (s *Scheduler) caller(c Caller) *caller {

@@ -22,9 +22,9 @@ func (s *Scheduler) dispatch(now time.Time) {
 		turn, next := s.pool.due(now, s.people.calls, s.batch.calls)
 		switch turn {
 		case person:
-			s.grant(s.people.first(), now)
+			s.serve(s.people.first(), now)
 		case batchCall:
-			s.grant(s.batch.first(), now)
+			s.serve(s.batch.first(), now)
 		case nobody:
 			s.wakeAt(now, next)
 			return
@@ -57,9 +57,24 @@ func (s *Scheduler) wake() {
 	s.dispatch(time.Now())
 }
 
-// grant gives the first call of a caller a slot.
-func (s *Scheduler) grant(c *caller, now time.Time) {
+// serve gives the first call of a caller a slot, or refuses it if the slot came too late: others came before it, or Tally paused.
+func (s *Scheduler) serve(c *caller, now time.Time) {
 	w := c.queue[0]
+	// Nobody else could use the slot of a call that waits alone, so it may try its luck.
+	need := s.trips.least()
+	if s.waiting > 1 {
+		need = s.trips.usual()
+	}
+	if w.deadline.IsZero() || !now.Add(need).After(w.deadline) {
+		s.grant(w, c, now)
+		return
+	}
+	s.forget(w)
+	w.refused = &RefusedError{Caller: c.Name, Wait: s.wait(c.Caller, now)}
+	close(w.granted)
+}
+
+func (s *Scheduler) grant(w *waiter, c *caller, now time.Time) {
 	w.leave()
 	s.waiting--
 	c.charge()

@@ -20,9 +20,6 @@ const (
 	leastUse = 10 * time.Millisecond
 	// batchShare is the part of the slots that batch calls get while people's calls wait as well: one in so many.
 	batchShare = 10
-	// peopleSpare is the part of the slots that batch calls leave free for a person's call to come: one in so many, rounded. Answers
-	// are not equally quick, so that with every slot taken the next end may be more than a pace away.
-	peopleSpare = 50
 	// backlogBurst is the part of the slots that may go at once while calls wait: one in so many. More would bunch up for good, and
 	// who comes after the bunch would wait for a minute.
 	backlogBurst = 50
@@ -116,6 +113,9 @@ func (s *Scheduler) Take(ctx context.Context) (*Slot, error) {
 			return nil, err
 		}
 	}
+	if w.refused != nil {
+		return nil, w.refused
+	}
 	if s.config.Waited != nil {
 		s.config.Waited(w.payer, time.Since(arrived))
 	}
@@ -134,7 +134,8 @@ func (s *Scheduler) enqueue(ctx context.Context, now time.Time) (*waiter, error)
 	if ctx.Err() != nil {
 		return nil, gaveUp(ctx, callers[0], s.wait(callers[0], now))
 	}
-	w := &waiter{granted: make(chan struct{})}
+	w := &waiter{granted: make(chan struct{}), group: g}
+	w.deadline, _ = ctx.Deadline()
 	for _, c := range callers {
 		s.caller(c).join(w)
 	}
@@ -143,9 +144,9 @@ func (s *Scheduler) enqueue(ctx context.Context, now time.Time) (*waiter, error)
 		g.callers, g.waiter = callers, w
 	}
 	s.dispatch(now)
-	if w.slot == nil {
+	if w.waits() {
 		if err := s.refusal(ctx, w, now); err != nil {
-			s.forget(ctx, w)
+			s.forget(w)
 			return nil, err
 		}
 	}
@@ -153,12 +154,12 @@ func (s *Scheduler) enqueue(ctx context.Context, now time.Time) (*waiter, error)
 }
 
 // forget removes a call that waits.
-func (s *Scheduler) forget(ctx context.Context, w *waiter) {
+func (s *Scheduler) forget(w *waiter) {
 	w.leave()
 	s.waiting--
 	s.mind()
-	if g := groupOf(ctx); g != nil {
-		g.waiter = nil
+	if w.group != nil {
+		w.group.waiter = nil
 	}
 }
 
@@ -166,12 +167,12 @@ func (s *Scheduler) forget(ctx context.Context, w *waiter) {
 func (s *Scheduler) abandon(ctx context.Context, w *waiter) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.slot != nil {
+	if !w.waits() {
 		return nil
 	}
 	now := time.Now()
 	wait := s.predict(w, now)
-	s.forget(ctx, w)
+	s.forget(w)
 	s.dispatch(now)
 	return gaveUp(ctx, w.callers[0].Caller, wait)
 }
@@ -186,18 +187,20 @@ func gaveUp(ctx context.Context, c Caller, wait time.Duration) error {
 
 // refusal tells whether it is known already that no slot comes in time.
 func (s *Scheduler) refusal(ctx context.Context, w *waiter, now time.Time) error {
-	wait := s.predict(w, now)
-	refused := &RefusedError{Caller: w.callers[0].Name, Wait: wait}
-	refused.Full = s.waiting > s.config.Queues ||
+	full := s.waiting > s.config.Queues ||
 		!slices.ContainsFunc(w.callers, func(c *caller) bool { return len(c.queue) <= s.config.Queue })
-	if refused.Full || s.tooLate(ctx, now.Add(wait)) {
-		return refused
+	if !full && w.deadline.IsZero() {
+		return nil
+	}
+	wait := s.predict(w, now)
+	if full || s.tooLate(ctx, now.Add(wait)) {
+		return &RefusedError{Caller: w.callers[0].Name, Full: full, Wait: wait}
 	}
 	return nil
 }
 
-// tooLate tells whether a slot at a time is of no use for ctx.
+// tooLate tells whether a slot at a time to come is of no use for ctx: no answer is to be expected before its deadline.
 func (s *Scheduler) tooLate(ctx context.Context, slot time.Time) bool {
 	deadline, ok := ctx.Deadline()
-	return ok && slot.Add(s.trips.least()).After(deadline)
+	return ok && slot.Add(s.trips.usual()).After(deadline)
 }
