@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,8 +28,11 @@ import (
 	configv1 "github.com/tallyd/tallyd/gen/tallyd/config/v1"
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
 	"github.com/tallyd/tallyd/service"
+	"github.com/tallyd/tallyd/service/apikey"
+	"github.com/tallyd/tallyd/service/cache"
 	"github.com/tallyd/tallyd/service/policy"
 	"github.com/tallyd/tallyd/service/policy/identity"
+	"github.com/tallyd/tallyd/service/quota"
 	"github.com/tallyd/tallyd/service/statuspage"
 	"github.com/tallyd/tallyd/service/tally"
 )
@@ -100,9 +106,31 @@ func (r resolver) Resolve(ctx context.Context) (policy.Identity, error) {
 	return policy.Identity(who), err
 }
 
-// serveChain is all of tallyd but the way to Tally.
+// remembering is a client whose Tally is in this process and hardly ever asked: what it said last is handed out again, as in the
+// program, for as long as the contract says.
+func remembering() (*tally.Client, error) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(singleForm()) }))
+	base, err := url.Parse(upstream.URL)
+	if err != nil {
+		return nil, err
+	}
+	contract, err := tally.NewContract(tallydv1.File_tallyd_v1_form_service_proto)
+	if err != nil {
+		return nil, err
+	}
+	k, err := apikey.ParseKey("tly-bench")
+	if err != nil {
+		return nil, err
+	}
+	return tally.New(contract, tally.Config{
+		URL: base, Version: "2026-08-04", UserAgent: "bench", Keys: key{k}, Limits: tally.DefaultLimits(),
+		Cache: cache.New(64 << 20), Quota: quota.New(quota.Config{Rate: 100, Unused: true}),
+	}), nil
+}
+
+// serveChain is all of tallyd, with answers from memory.
 func serveChain(listener net.Listener) error {
-	answers, err := newFixed()
+	answers, err := remembering()
 	if err != nil {
 		return err
 	}
