@@ -79,6 +79,17 @@ func newWorld(t testing.TB, upstream http.HandlerFunc, change func(*service.Conf
 	return w
 }
 
+// newWorldOf is a world whose client is changed.
+func newWorldOf(t testing.TB, upstream http.HandlerFunc, change ...func(*tally.Config)) *world {
+	t.Helper()
+	w := &world{log: &lockedBuffer{}, calls: &atomic.Int64{}}
+	server := httptest.NewServer(upstream)
+	t.Cleanup(server.Close)
+	w.start(t, newClient(t, server.URL, change...), nil)
+	w.dial(t)
+	return w
+}
+
 func newClient(t testing.TB, address string, change ...func(*tally.Config)) *tally.Client {
 	t.Helper()
 	key, err := apikey.ParseKey("tly-0123456789abcdefghijABCDEFGHIJ01")
@@ -302,6 +313,7 @@ func TestClientRetries(t *testing.T) {
 // panicking is a Tally that makes a handler panic.
 type panicking struct{ service.Tally }
 
+// TestPanicIsContained covers row 86: its caller reads INTERNAL, and the server answers on.
 func TestPanicIsContained(t *testing.T) {
 	w := &world{log: &lockedBuffer{}}
 	config := service.DefaultConfig()
@@ -341,6 +353,9 @@ func TestPanicIsContained(t *testing.T) {
 		if s.Code() != codes.Internal || detail[*errdetails.ErrorInfo](s).GetReason() != "PANIC" || strings.Contains(s.Message(), "nil pointer") {
 			t.Errorf("%s = %s %q, want INTERNAL PANIC without its text", effect, s.Code(), s.Message())
 		}
+	}
+	if got := w.server.InFlight(); got != 0 {
+		t.Errorf("InFlight() = %d after the panics, want 0", got)
 	}
 	if !strings.Contains(w.log.String(), "handlers.go") {
 		t.Error("the log lacks the panic's stack")

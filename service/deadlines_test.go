@@ -61,7 +61,7 @@ func inMemory(t *testing.T, upstream service.Tally, change func(*service.Config)
 	return w
 }
 
-// TestDeadlines ends each call by an error of ours, a little before the caller's own clock would: the default where it brings none,
+// TestDeadlines covers row 76: it ends each call by an error of ours, a little before the caller's own clock would: the default where it brings none,
 // never more than five minutes.
 func TestDeadlines(t *testing.T) {
 	tests := []struct {
@@ -71,6 +71,8 @@ func TestDeadlines(t *testing.T) {
 		wantReason string
 	}{
 		{name: "none", want: 30 * time.Second, wantReason: "DEADLINE_IN_FLIGHT"},
+		{name: "1 ms", timeout: time.Millisecond, wantReason: "DEADLINE_IN_FLIGHT"},
+		{name: "50 ms", timeout: 50 * time.Millisecond, want: 30 * time.Millisecond, wantReason: "DEADLINE_IN_FLIGHT"},
 		{name: "shaved before the caller's own", timeout: 150 * time.Millisecond, want: 130 * time.Millisecond, wantReason: "DEADLINE_IN_FLIGHT"},
 		{name: "longer than the default", timeout: time.Minute, want: time.Minute - 20*time.Millisecond, wantReason: "DEADLINE_IN_FLIGHT"},
 		{name: "a year", timeout: 365 * 24 * time.Hour, want: 5 * time.Minute, wantReason: "DEADLINE_IN_FLIGHT"},
@@ -89,12 +91,14 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-// TestDeadlineTooShort refuses a call in whose time Tally cannot answer, before anything leaves.
+// TestDeadlineTooShort covers row 76 as well: a call in whose time Tally cannot answer is refused before anything leaves.
 func TestDeadlineTooShort(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := inMemory(t, newClient(t, "http://127.0.0.1:1"), func(*service.Config) {})
-		wantReason(t, w, 25*time.Millisecond, "DEADLINE_TOO_SHORT")
-	})
+	for _, timeout := range []time.Duration{time.Millisecond, 25 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			w := inMemory(t, newClient(t, "http://127.0.0.1:1"), func(*service.Config) {})
+			wantReason(t, w, timeout, "DEADLINE_TOO_SHORT")
+		})
+	}
 }
 
 // wantReason calls with the timeout, or none when it is 0.

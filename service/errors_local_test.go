@@ -121,6 +121,7 @@ func localCases() []localCase {
 		{tallydv1.ErrorReason_ERROR_REASON_SERVER_DRAINING, tally.Create, codes.Unavailable, "SERVER_DRAINING", "not_sent", "", 0, plainDetails},
 		{tallydv1.ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED, 0, codes.Unauthenticated, "CALLER_UNAUTHENTICATED", "not_sent", "", 0, plainDetails},
 		{tallydv1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED, 0, codes.PermissionDenied, "CALLER_NOT_ALLOWED", "not_sent", "", 0, plainDetails},
+		{tallydv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID, tally.Read, codes.InvalidArgument, "RESUME_TOKEN_INVALID", "not_sent", "", 0, plainDetails},
 		{panicked, 0, codes.Internal, "PANIC", "unknown", "", 0, plainDetails},
 		{panicked, tally.Read, codes.Internal, "PANIC", "unknown", "", 0, plainDetails},
 		{panicked, tally.Create, codes.Internal, "PANIC", "unknown", "-1", 0, plainDetails},

@@ -55,6 +55,11 @@ var (
 		outcome: tally.OutcomeNotSent, domain: weSay,
 		message: "the page token is not one that this list handed out for this request: the caller must start the list again",
 	}
+	rowResumeToken = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID, code: codes.InvalidArgument,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "the resume token is not one of an export of this form with these fields: the caller must begin anew or restore the request",
+	}
 	rowPrecondition = row{
 		reason: tallydv1.ErrorReason_ERROR_REASON_ETAG_MISMATCH, code: codes.Aborted,
 		outcome: tally.OutcomeNotSent, domain: weSay,

@@ -103,6 +103,7 @@ var localRows = map[tallydv1.ErrorReason]row{
 	rowCancelled.reason:             rowCancelled,
 	rowOverloaded.reason:            rowOverloaded,
 	rowDraining.reason:              rowDraining,
+	rowResumeToken.reason:           rowResumeToken,
 	rowCallerUnauthenticated.reason: rowCallerUnauthenticated,
 	rowCallerNotAllowed.reason:      rowCallerNotAllowed,
 	rowPanic.reason:                 rowPanic,

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -30,6 +31,14 @@ type HandlerConfig struct {
 	Quota *quota.Scheduler
 }
 
+// pace is the time from one request of a batch job to the next when nobody else makes any; nil where there is no limit.
+func (c HandlerConfig) pace() func() time.Duration {
+	if c.Quota == nil {
+		return nil
+	}
+	return c.Quota.Pace
+}
+
 // Register registers every service of the contract.
 func Register(to grpc.ServiceRegistrar, t Tally, config HandlerConfig) {
 	if config.Drift == nil {
@@ -39,7 +48,7 @@ func Register(to grpc.ServiceRegistrar, t Tally, config HandlerConfig) {
 	tallydv1.RegisterOrganizationServiceServer(to, &organizations{tally: t})
 	tallydv1.RegisterWorkspaceServiceServer(to, &workspaces{tally: t})
 	tallydv1.RegisterFormServiceServer(to, &forms{tally: t})
-	tallydv1.RegisterSubmissionServiceServer(to, &submissions{tally: t, drift: config.Drift})
+	tallydv1.RegisterSubmissionServiceServer(to, &submissions{tally: t, drift: config.Drift, pace: config.pace()})
 	tallydv1.RegisterAnalyticsServiceServer(to, &analytics{tally: t})
 	tallydv1.RegisterQuotaServiceServer(to, &quotas{quota: config.Quota})
 	tallydv1.RegisterWebhookServiceServer(to, &webhooks{tally: t, allowPrivate: config.AllowPrivateWebhooks})

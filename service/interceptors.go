@@ -102,7 +102,8 @@ func (s *Server) streamChain() grpc.ServerOption {
 		mapStreamErrors, // outside all that can fail, so that there is one map
 		s.endWithServer, // a stream that never ends would keep the server from stopping
 		recovery.StreamServerInterceptor(recovery.WithRecoveryHandlerContext(recovered)),
-		s.authorizeStream, // last: it may have to look something up
+		validateStream(s.config.Check), // below it the caller's message is sound
+		s.authorizeStream,              // last: it may have to look something up
 	)
 }
 
@@ -230,6 +231,31 @@ func validateUnary(validator protovalidate.Validator) grpc.UnaryServerIntercepto
 		}
 		return next(ctx, req)
 	}
+}
+
+// validateStream checks each message of the caller.
+func validateStream(validator protovalidate.Validator) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		return next(srv, &validStream{ServerStream: stream, validator: validator})
+	}
+}
+
+// validStream is a stream whose caller keeps the contract's rules.
+type validStream struct {
+	grpc.ServerStream
+
+	validator protovalidate.Validator
+}
+
+// RecvMsg returns a message of the caller that keeps the rules.
+func (v *validStream) RecvMsg(m any) error {
+	if err := v.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	if msg, ok := m.(proto.Message); ok {
+		return v.validator.Validate(msg)
+	}
+	return nil
 }
 
 // limitDeadline gives a call without a deadline one, and shortens the caller's own. It says whose doing the bare end of that context

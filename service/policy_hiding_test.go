@@ -51,7 +51,11 @@ callers:
 	if err != nil || len(form.GetForm().GetBlocks()) != 0 || form.GetForm().GetName() == "" {
 		t.Errorf("GetForm() = %d blocks, %v, want the form without its blocks", len(form.GetForm().GetBlocks()), err)
 	}
-	for _, answer := range []proto.Message{questions, page, form} {
+	exported, err := export(ctx, t, g.world, &tallydv1.ExportSubmissionsRequest{FormId: "Contct"}, 0)
+	if err != nil || exported.hidden < saidSo {
+		t.Errorf("ExportSubmissions() = %d submissions with %d hidden answers, %v, want %d of them at least", len(exported.ids), exported.hidden, err, saidSo)
+	}
+	for _, answer := range []proto.Message{questions, page, form, exported.first} {
 		if data, _ := proto.Marshal(answer); strings.Contains(string(data), hidden.GetId()) {
 			t.Errorf("%T names the hidden question %s", answer, hidden.GetId())
 		}

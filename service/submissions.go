@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -15,6 +16,7 @@ type submissions struct {
 
 	tally Tally
 	drift func(path, kind string)
+	pace  func() time.Duration // from one page of an export to the next; nil without a quota
 }
 
 func (s *submissions) DeleteSubmission(ctx context.Context, req *tallydv1.DeleteSubmissionRequest) (*tallydv1.DeleteSubmissionResponse, error) {

@@ -58,6 +58,9 @@ func methods(levels ...descriptorpb.MethodOptions_IdempotencyLevel) (found []met
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
 			for j := range service.Methods().Len() {
+				if service.Methods().Get(j).IsStreamingServer() {
+					continue // it takes as long as it takes, and goes on by its own token
+				}
 				options, _ := service.Methods().Get(j).Options().(*descriptorpb.MethodOptions)
 				if slices.Contains(levels, options.GetIdempotencyLevel()) {
 					found = append(found, method{string(service.FullName()), string(service.Methods().Get(j).Name())})

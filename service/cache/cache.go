@@ -139,7 +139,7 @@ func (s *Store) Lookup(key Key, fresh time.Duration) (answer Answer, found bool,
 
 // Get answers from the store, from a flight under way, or by fetch, which then runs in a goroutine of its own, with the values of a
 // participant's context but for as long as anybody waits. It returns fetch's error, Join's, a *PanicError if fetch panicked, or the
-// cause of ctx's end; errors are shared, too. fetch may be called after Get has returned only if others take part.
+// cause of ctx's end; errors are shared, too. fetch may still run when Get has returned: for others, or until it heeds its context's end.
 func (s *Store) Get(ctx context.Context, ask Ask, fetch func(ctx context.Context) ([]byte, error)) (Answer, error) {
 	if answer, found, err := s.lookup(ask); found {
 		return answer, err

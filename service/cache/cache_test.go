@@ -57,9 +57,14 @@ func TestKeep(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newStore(t)
+				s, ask := newStore(t), kept()
+				ask.KeepError = func(err error) time.Duration {
+					t.Errorf("KeepError(%v) was called, want it not to be for an answer", err)
+					return 0
+				}
 				for _, keep := range tt.keeps {
-					get(t, s, Ask{Key: blocks, Path: "/forms/abc/blocks", Keep: keep}, fetch("body"))
+					ask.Fresh, ask.Keep = 0, keep
+					get(t, s, ask, fetch("body"))
 				}
 				time.Sleep(tt.after)
 				if _, found, _ := s.Lookup(blocks, time.Hour); found != tt.want {
@@ -71,18 +76,30 @@ func TestKeep(t *testing.T) {
 }
 
 func TestLongestKeepCounts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, g, ask := newStore(t), newGate(), kept()
-		ask.Keep = 0
-		first := begin(t.Context(), s, ask, g.fetch)
-		synctest.Wait()
-		second := begin(t.Context(), s, kept(), never(t))
-		synctest.Wait()
-		g.pass <- "body"
-		<-first
-		<-second
-		want(t, get(t, s, kept(), never(t)), "body", Stored)
-	})
+	for _, tt := range []struct {
+		name  string
+		keeps [2]time.Duration
+	}{
+		{name: "the leader's", keeps: [2]time.Duration{time.Minute, 0}},
+		{name: "a follower's", keeps: [2]time.Duration{0, time.Minute}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, g := newStore(t), newGate()
+				var results [2]<-chan got
+				for i, keep := range tt.keeps {
+					ask := kept()
+					ask.Keep = keep
+					results[i] = begin(t.Context(), s, ask, g.fetch)
+					synctest.Wait()
+				}
+				g.pass <- "body"
+				<-results[0]
+				<-results[1]
+				want(t, get(t, s, kept(), never(t)), "body", Stored)
+			})
+		})
+	}
 }
 
 func TestErrors(t *testing.T) {

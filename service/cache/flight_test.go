@@ -323,6 +323,28 @@ func TestJoin(t *testing.T) {
 	})
 }
 
+// TestJoinPanics shows that the panic stays with its participant, who still leaves the flight.
+func TestJoinPanics(t *testing.T) {
+	s, ask := newStore(t), kept()
+	var flight context.Context
+	ask.Join = func(ctx context.Context) error {
+		flight = ctx
+		panic("oh no")
+	}
+	func() {
+		defer func() {
+			if value := recover(); value != "oh no" {
+				t.Errorf("Get() panicked with %v, want %q", value, "oh no")
+			}
+		}()
+		_, _ = s.Get(t.Context(), ask, never(t))
+	}()
+	if flight.Err() == nil {
+		t.Error("the flight's context has not ended")
+	}
+	want(t, get(t, s, kept(), fetch("next")), "next", Fetched)
+}
+
 func TestFetchThatDoesNotReturn(t *testing.T) {
 	for _, tt := range []struct {
 		name      string

@@ -3,40 +3,76 @@ package quota_test
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tallyd/tallyd/service/quota"
 )
 
-// TestBatchAlone holds that batch calls are even from the first on, and that a person's call waits one pace at most meanwhile.
+// TestBatchAlone holds that batch calls are even from the first on and use nearly all.
 func TestBatchAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
-		defer cancel()
 		s := warm(t, quota.Config{Rate: 100})
 		began := time.Now()
 		c := &clients{s: s, trip: trip}
-		c.loop(quota.NewContext(ctx, quota.Caller{Name: "fill", Batch: true}), 20)
-		time.Sleep(3 * time.Minute)
+		c.call(quota.AsBatch(as(t, "fill")), 180)
+		c.wg.Wait()
 		got := c.since(began)
 		for i := range got[1:] {
-			if gap := got[i+1] - got[i]; gap < s.Pace()-time.Millisecond || gap > s.Pace()+time.Millisecond {
+			if gap := got[i+1] - got[i]; gap < s.Pace() || gap > s.Pace()+time.Millisecond {
 				t.Errorf("batch slot %d came %v after the one before, want %v", i+1, gap, s.Pace())
 			}
 		}
-		random := rand.New(rand.NewPCG(1, 2))
-		for range 200 {
-			time.Sleep(time.Duration(random.Int64N(int64(5 * time.Second))))
-			asked := time.Now()
-			use(as(t, "person"), t, s, trip)
-			if wait := time.Since(asked) - trip; wait > s.Pace() {
-				t.Errorf("a person's call waited %v, want at most %v", wait, s.Pace())
-			}
+		if got := s.Pace(); got < 600*time.Millisecond || got > 620*time.Millisecond {
+			t.Errorf("Pace() = %v, want nearly 600ms", got)
 		}
-		c.wg.Wait()
 	})
+}
+
+// TestPersonBesideBatch holds that a person's call waits one pace at most while batch calls take all they can get, with answers that
+// are quick or slow.
+func TestPersonBesideBatch(t *testing.T) {
+	for _, rate := range []int{3, 24, 30, 75, 100, 300} {
+		synctest.Test(t, func(t *testing.T) {
+			s := warm(t, quota.Config{Rate: rate})
+			ctx, cancel := context.WithCancel(t.Context())
+			var fill sync.WaitGroup
+			for i := range 20 {
+				random := rand.New(rand.NewPCG(uint64(i), 1))
+				fill.Go(func() {
+					for {
+						slot, err := s.Take(quota.AsBatch(quota.NewContext(ctx, quota.Caller{Name: "fill"})))
+						if err != nil {
+							return
+						}
+						time.Sleep(trip + time.Duration(random.Int64N(int64(time.Second))))
+						slot.Done()
+					}
+				})
+			}
+			time.Sleep(5 * time.Minute)
+			random := rand.New(rand.NewPCG(1, 2))
+			for range 1000 {
+				time.Sleep(time.Duration(random.Int64N(int64(10*time.Second + 3*s.Pace()))))
+				asked := time.Now()
+				answer := trip + time.Duration(random.Int64N(int64(time.Second)))
+				use(as(t, "person"), t, s, answer)
+				most := s.Pace()
+				if rate < 75 {
+					most *= 2 // one or none is spared
+				}
+				if wait := time.Since(asked) - answer; wait > most {
+					t.Errorf("rate %d: a person's call waited %v, want at most %v", rate, wait, most)
+				}
+			}
+			cancel()
+			fill.Wait()
+		})
+	}
 }
 
 // TestPeopleBurstBesideBatch holds that batch calls that wait for their pace do not keep people's calls from the slots that are free.
@@ -61,10 +97,70 @@ func TestPeopleBurstBesideBatch(t *testing.T) {
 	})
 }
 
+// TestReserve holds which slots a burst of people leaves to batch calls that wait, and that they go to people when those give up.
+func TestReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := warm(t, quota.Config{Rate: 100})
+		history := &clients{s: s, trip: trip}
+		history.call(quota.AsBatch(as(t, "fill")), 30)
+		history.wg.Wait()
+		for range 10 {
+			slot, err := s.Take(quota.AsBatch(as(t, "fill")))
+			if err != nil {
+				t.Fatalf("Take() = %v, want a slot", err)
+			}
+			slot.Return()
+		}
+		time.Sleep(time.Minute)
+		use(as(t, "early"), t, s, 0)
+		time.Sleep(58 * time.Second)
+		began := time.Now()
+		fill, people := &clients{s: s, trip: trip}, &clients{s: s, trip: trip}
+		fill.call(quota.AsBatch(as(t, "fill")), 5)
+		ctx, cancel := context.WithCancel(as(t, "a"))
+		people.call(ctx, 97)
+		time.Sleep(3 * time.Second)
+		want := make([]time.Duration, 95) // not 94: the early one's slot ends in time for one of the batch calls
+		if diff := cmp.Diff(want, people.since(began)); diff != "" {
+			t.Errorf("slots of people -want +got\n%s", diff)
+		}
+		cancel()
+		fill.wg.Wait()
+		want = []time.Duration{0, 3 * time.Second, 3*time.Second + s.Pace(), 9 * time.Second, 15 * time.Second}
+		// The last two are left to people until it is the turn of a batch call, ten paces after the one before.
+		for i := range want[3:] {
+			want[3+i] = want[2+i] + time.Minute/10
+		}
+		if diff := cmp.Diff(want, fill.since(began)); diff != "" {
+			t.Errorf("slots of batch calls -want +got\n%s", diff)
+		}
+		people.wg.Wait()
+	})
+}
+
+// TestBatchTurnBetween holds that the turn of a batch call may come while people's calls wait for their pace.
+func TestBatchTurnBetween(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := warm(t, quota.Config{Rate: 2})
+		began := time.Now()
+		use(quota.AsBatch(as(t, "fill")), t, s, trip)
+		turn := 10 * s.Pace()
+		time.Sleep(220*time.Second - trip)
+		people, fill := &clients{s: s, trip: trip}, &clients{s: s, trip: trip}
+		people.call(as(t, "a"), 5)
+		fill.call(quota.AsBatch(as(t, "fill")), 1)
+		fill.wg.Wait()
+		people.wg.Wait()
+		if got := fill.since(began)[0]; got != turn {
+			t.Errorf("the batch call got its slot after %v, want %v", got, turn)
+		}
+	})
+}
+
 // TestBatchIsNotStarved holds the longest wait of batch calls: ten paces from one slot to the next however many people wait, and,
 // behind a burst that took every slot before they came, until its first slot ends.
 func TestBatchIsNotStarved(t *testing.T) {
-	for _, rate := range []int{1, 7, 15, 100, 1000} {
+	for _, rate := range []int{1, 7, 15, 100, 250} {
 		synctest.Test(t, func(t *testing.T) {
 			s := warm(t, quota.Config{Rate: rate, Queue: 3000, Queues: 3000})
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Hour/time.Duration(max(rate/10, 1)))

@@ -80,6 +80,28 @@ func TestColdStartIsEven(t *testing.T) {
 	}
 }
 
+// TestColdStartIsSharedEvenly holds that in the first minute people's calls and batch calls have one pace between them, and that idle
+// time saves up nothing.
+func TestColdStartIsSharedEvenly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := quota.New(quota.Config{Rate: 100})
+		time.Sleep(30 * time.Second)
+		began := time.Now()
+		c := &clients{s: s, trip: trip}
+		for range 20 {
+			c.call(as(t, "a"), 1)
+			c.call(quota.AsBatch(as(t, "a")), 1)
+		}
+		c.wg.Wait()
+		got := c.since(began)
+		for i := range got[1:] {
+			if gap := got[i+1] - got[i]; gap < 600*time.Millisecond {
+				t.Errorf("slot %d came %v after the one before, want at least 600 ms", i+1, gap)
+			}
+		}
+	})
+}
+
 // TestSlotEnds holds when each end of a slot makes room for the next.
 func TestSlotEnds(t *testing.T) {
 	tests := []struct {

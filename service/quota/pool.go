@@ -39,16 +39,23 @@ func (p *pool) due(now time.Time, people, batch int) (turn, time.Time) {
 	if p.paused.After(now) {
 		return nobody, p.paused
 	}
-	free, next := p.free()
+	free := p.capacity - p.used()
 	if free <= 0 {
-		return nobody, next
+		return nobody, p.nextEnd()
 	}
-	if batch > 0 && (people == 0 || !p.batchTurn().After(now)) {
+	if batch > 0 && !p.batchTurn().After(now) {
 		return p.batchDue(now)
 	}
-	// Slots that batch calls have coming to them stay free until it is their turn.
-	if free <= p.reserve(now, batch) {
+	// Until then each priority leaves the other some slots: batch calls for a person to come, and people for batch calls that wait.
+	spare := p.peopleSpare()
+	if people > 0 {
+		spare = p.reserve(now, batch)
+	}
+	if free <= spare {
 		return nobody, soonest(p.batchTurn(), p.nextEnd())
+	}
+	if people == 0 {
+		return p.batchDue(now)
 	}
 	at := p.ready(now)
 	if !at.After(now) {
@@ -62,7 +69,7 @@ func (p *pool) due(now time.Time, people, batch int) (turn, time.Time) {
 
 // batchDue lets a batch call have a slot if its pace allows.
 func (p *pool) batchDue(now time.Time) (turn, time.Time) {
-	at := p.lastBatch.Add(p.pace)
+	at := p.lastBatch.Add(p.batchPace())
 	if p.cold(now) {
 		at = later(at, p.ready(now))
 	}
@@ -71,6 +78,14 @@ func (p *pool) batchDue(now time.Time) (turn, time.Time) {
 	}
 	return batchCall, time.Time{}
 }
+
+// batchPace is the time from one slot to the next of batch calls alone.
+func (p *pool) batchPace() time.Duration {
+	return p.pace * time.Duration(p.capacity) / time.Duration(p.capacity-p.peopleSpare())
+}
+
+// peopleSpare is how many slots batch calls leave free for a person's call to come.
+func (p *pool) peopleSpare() int { return (p.capacity + peopleSpare/2) / peopleSpare }
 
 // batchTurn is when a batch call gets a slot although people's calls wait.
 func (p *pool) batchTurn() time.Time { return p.lastBatch.Add(batchShare * p.pace) }
@@ -140,20 +155,7 @@ func (p *pool) expire(now time.Time) []hold {
 // used is how many slots are out.
 func (p *pool) used() int { return p.flying + len(p.held) }
 
-// free returns how many slots are free, and else when the next one will be; the zero time for when a response comes.
-func (p *pool) free() (int, time.Time) {
-	free := p.capacity - p.used()
-	if free > 0 {
-		return free, time.Time{}
-	}
-	// With a margin that grew, more slots may be out than there are now.
-	if -free < len(p.held) {
-		return 0, p.held[-free].until
-	}
-	return 0, time.Time{}
-}
-
-// nextEnd is when the next slot is free whose request was answered; zero for none.
+// nextEnd is when the next slot ends whose request was answered; zero for none.
 func (p *pool) nextEnd() time.Time {
 	if len(p.held) == 0 {
 		return time.Time{}

@@ -10,9 +10,17 @@ import (
 func (s *Scheduler) predict(w *waiter, now time.Time) time.Duration {
 	wait := time.Duration(math.MaxInt64)
 	for _, c := range w.callers {
-		if at := slices.Index(c.queue, w); at >= 0 {
-			wait = min(wait, s.play(c.Batch, c.ahead(at)+1, s.people.calls, s.batch.calls, now))
+		people, batch := s.people.calls, s.batch.calls
+		// Where it stands in queues of both priorities, it is not to wait for itself.
+		for _, other := range w.callers {
+			switch {
+			case c.Batch && !other.Batch:
+				people--
+			case !c.Batch && other.Batch:
+				batch--
+			}
 		}
+		wait = min(wait, s.play(c.Batch, c.ahead(slices.Index(c.queue, w))+1, people, batch, now))
 	}
 	return wait
 }
@@ -31,7 +39,7 @@ func (s *Scheduler) wait(c Caller, now time.Time) time.Duration {
 }
 
 // play lets the calls that wait have their slots on a copy of the pool, by the rule that they will get them by, and returns how long
-// it takes to the nth of one priority.
+// it takes to the nth of one priority, of which so many must wait.
 func (s *Scheduler) play(batch bool, nth, people, batches int, now time.Time) time.Duration {
 	s.update(now)
 	trip := s.trips.least()
@@ -41,7 +49,7 @@ func (s *Scheduler) play(batch bool, nth, people, batches int, now time.Time) ti
 		turn, next := p.due(at, people, batches)
 		switch turn {
 		case nobody:
-			at, p.burst.crowded = next, people > 0
+			at = next
 			continue
 		case person:
 			people--
@@ -61,7 +69,8 @@ func (s *Scheduler) play(batch bool, nth, people, batches int, now time.Time) ti
 // future returns a copy of the pool in which the requests under way are answered and their slots end at a time.
 func (s *Scheduler) future(until time.Time) pool {
 	p := s.pool
-	p.held = append(s.scratch[:0], p.held...)
+	s.scratch = slices.Grow(s.scratch[:0], p.used()+s.people.calls+s.batch.calls+1)
+	p.held = append(s.scratch, p.held...)
 	batch := p.batchUsed
 	for _, h := range p.held {
 		if h.batch {
@@ -72,7 +81,6 @@ func (s *Scheduler) future(until time.Time) pool {
 		p.end(hold{until: until, batch: batch > 0})
 		batch--
 	}
-	s.scratch = p.held[:0]
 	return p
 }
 
@@ -88,5 +96,5 @@ func (s *Scheduler) Pace() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.update(time.Now())
-	return s.pool.pace
+	return s.pool.batchPace()
 }

@@ -27,10 +27,10 @@ type trip func(*http.Request) (*http.Response, error)
 // RoundTrip is http.RoundTripper's.
 func (f trip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// status answers with a status, and a form where that is a success.
-func status(code int, headers ...string) trip {
+// answering answers with a status, and a form where that is a success.
+func answering(code int, headers ...string) trip {
 	return func(r *http.Request) (*http.Response, error) {
-		resp := &http.Response{StatusCode: code, Header: http.Header{}, Request: r, Body: io.NopCloser(strings.NewReader(okForm))}
+		resp := &http.Response{StatusCode: code, Header: http.Header{}, Request: r, ContentLength: -1, Body: io.NopCloser(strings.NewReader(okForm))}
 		for _, header := range headers {
 			name, value, _ := strings.Cut(header, ": ")
 			resp.Header.Set(name, value)
@@ -98,36 +98,36 @@ func TestBreakerTrips(t *testing.T) {
 		trip trip
 		want int
 	}{
-		{"500", status(500), 5},
-		{"502", status(502), 5},
-		{"503", status(503), 5},
-		{"504", status(504), 5},
-		{"520", status(520), 5},
-		{"526", status(526), 5},
-		{"530", status(530), 5},
-		{"599", status(599), 5},
-		{"999", status(999), 5},
+		{"500", answering(500), 5},
+		{"502", answering(502), 5},
+		{"503", answering(503), 5},
+		{"504", answering(504), 5},
+		{"520", answering(520), 5},
+		{"526", answering(526), 5},
+		{"530", answering(530), 5},
+		{"599", answering(599), 5},
+		{"999", answering(999), 5},
 		{"no connection", broken(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), 5},
 		{"no name", broken(&net.DNSError{Err: "no such host"}), 5},
 		{"handshake broken", broken(errors.New("remote error: tls: handshake failure")), 5},
 		{"certificate", broken(certificate), 1},
-		{"challenge", status(403, "Cf-Mitigated: challenge"), 1},
-		{"challenge with 503", status(503, "Cf-Mitigated: challenge"), 1},
-		{"200", status(200), 0},
+		{"challenge", answering(403, "Cf-Mitigated: challenge"), 1},
+		{"challenge with 503", answering(503, "Cf-Mitigated: challenge"), 1},
+		{"200", answering(200), 0},
 		{"200 without sense", func(r *http.Request) (*http.Response, error) {
-			resp, err := status(200)(r)
+			resp, err := answering(200)(r)
 			resp.Body = io.NopCloser(strings.NewReader(html))
 			return resp, err
 		}, 0},
-		{"302", status(302, "Location: https://example.com/"), 0},
-		{"400", status(400), 0},
-		{"401", status(401), 0},
-		{"403", status(403), 0},
-		{"404", status(404), 0},
-		{"408", status(408), 0},
-		{"429", status(429, "Retry-After: 1"), 0},
-		{"501", status(501), 0},
-		{"505", status(505), 0},
+		{"302", answering(302, "Location: https://example.com/"), 0},
+		{"400", answering(400), 0},
+		{"401", answering(401), 0},
+		{"403", answering(403), 0},
+		{"404", answering(404), 0},
+		{"408", answering(408), 0},
+		{"429", answering(429, "Retry-After: 1"), 0},
+		{"501", answering(501), 0},
+		{"505", answering(505), 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -167,7 +167,7 @@ func TestBreakerIsNeutralToCallers(t *testing.T) {
 			}
 		}
 		leave()
-		v.trip = status(503)
+		v.trip = answering(503)
 		for range 4 {
 			v.write(t.Context())
 		}
@@ -176,7 +176,7 @@ func TestBreakerIsNeutralToCallers(t *testing.T) {
 		if len(v.circuit) != 0 {
 			t.Fatal("the breaker opened before the fifth failure of Tally")
 		}
-		v.trip = status(503)
+		v.trip = answering(503)
 		v.write(t.Context())
 		if !v.isOpen(t) {
 			t.Error("the breaker is closed after five failures of Tally with callers that left between them")
@@ -189,7 +189,7 @@ func TestBreakerAnswerBetween(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVirtual(t, nil)
 		for _, code := range slices.Repeat([]int{503, 503, 503, 503, 404}, 5) {
-			v.trip = status(code)
+			v.trip = answering(code)
 			v.write(t.Context())
 		}
 		if v.isOpen(t) {
@@ -201,7 +201,7 @@ func TestBreakerAnswerBetween(t *testing.T) {
 // TestBreakerTrial: after 10 s one call is tried while the others go on being refused; its end decides.
 func TestBreakerTrial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVirtual(t, status(503))
+		v := newVirtual(t, answering(503))
 		for range 5 {
 			v.write(t.Context())
 		}
@@ -222,7 +222,7 @@ func TestBreakerTrial(t *testing.T) {
 		release, done := make(chan struct{}), make(chan *tally.Error)
 		v.trip = func(r *http.Request) (*http.Response, error) {
 			<-release
-			return status(200)(r)
+			return answering(200)(r)
 		}
 		go func() { done <- v.write(t.Context()) }()
 		synctest.Wait()
@@ -250,7 +250,7 @@ func TestBreakerTrial(t *testing.T) {
 // TestBreakerTrialOfOneWhoLeaves: the trial's caller leaves, and the next call is the trial.
 func TestBreakerTrialOfOneWhoLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVirtual(t, status(503))
+		v := newVirtual(t, answering(503))
 		for range 5 {
 			v.write(t.Context())
 		}
@@ -262,7 +262,7 @@ func TestBreakerTrialOfOneWhoLeaves(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		v.write(ctx)
-		v.trip = status(200)
+		v.trip = answering(200)
 		if v.isOpen(t) {
 			t.Error("the call after a trial that told nothing was refused")
 		}
@@ -272,7 +272,7 @@ func TestBreakerTrialOfOneWhoLeaves(t *testing.T) {
 // TestBreakerLetsKeyChecksPass: whether the key lives must be known whatever became of calls.
 func TestBreakerLetsKeyChecksPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVirtual(t, status(503))
+		v := newVirtual(t, answering(503))
 		for range 5 {
 			v.write(t.Context())
 		}
@@ -281,7 +281,7 @@ func TestBreakerLetsKeyChecksPass(t *testing.T) {
 			t.Errorf("Call() with a key to check = %v, want Tally's 503", failure)
 		}
 		time.Sleep(11 * time.Second)
-		v.trip = status(200)
+		v.trip = answering(200)
 		v.write(t.Context(), check)
 		if diff := cmp.Diff([]bool{true, false}, v.circuit); diff != "" {
 			t.Errorf("Config.Circuit after a good check as the trial (-want +got):\n%s", diff)
@@ -293,7 +293,7 @@ func TestBreakerLetsKeyChecksPass(t *testing.T) {
 // breaker too.
 func TestRow5EndlessFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVirtual(t, status(503))
+		v := newVirtual(t, answering(503))
 		const calls = 300
 		kinds := map[tally.Kind]int{}
 		for range calls {

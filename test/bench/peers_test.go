@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 		"chain":    serveChain,
 		"watched":  serveWatched,
 		"bare":     serveBare,
+		"capped":   serveCapped,
+		"uncapped": serveUncapped,
 	}[os.Getenv(roleVariable)]
 	if serve == nil {
 		m.Run()

@@ -20,10 +20,12 @@ import (
 // answer's headers go before the write leaves, there is one try, whatever becomes of it; within it a delete may be repeated by tallyd.
 func TestWritesAreNotDoubled(t *testing.T) {
 	tally := newTally(t, asNamed(badAnswers))
-	p := newProxy(t, dial(t, serve(t, tally).address))
+	direct := dial(t, serve(t, tally).address)
+	p := newProxy(t, direct)
 	conn := dial(t, p.address)
 	for _, a := range badAnswers {
 		for _, c := range writes {
+			calm(t, direct)
 			id, before := "as-"+a.name+"-"+rand.Text(), p.tries.Load()
 			err := c.do(t.Context(), conn, id)
 			checkOnce(t, c, a.name, err, p.tries.Load()-before, tally.count(id))

@@ -67,8 +67,10 @@ func TestErrorsSurvive(t *testing.T) {
 			for _, a := range badAnswers {
 				for _, c := range append(writes, read) {
 					id := "as-" + a.name + "-1"
+					calm(t, direct)
 					want := end(t.Context(), direct, c, id)
 					checkError(t, c, id, want)
+					calm(t, direct)
 					if diff := cmp.Diff(want, end(t.Context(), behind, c, id), protocmp.Transform()); diff != "" {
 						t.Errorf("%s(%q) (-direct +behind the proxy):\n%s", c.name, id, diff)
 					}

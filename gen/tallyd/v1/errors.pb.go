@@ -116,6 +116,8 @@ const (
 	ErrorReason_ERROR_REASON_RESPONSE_TOO_LARGE ErrorReason = 41
 	// A defect of tallyd that is no panic, such as an error that nobody classified. INTERNAL.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 42
+	// The resume token is not one that an export of this form with these fields handed out. INVALID_ARGUMENT.
+	ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID ErrorReason = 43
 )
 
 // Enum value maps for ErrorReason.
@@ -164,6 +166,7 @@ var (
 		40: "ERROR_REASON_PAGE_TOKEN_INVALID",
 		41: "ERROR_REASON_RESPONSE_TOO_LARGE",
 		42: "ERROR_REASON_INTERNAL",
+		43: "ERROR_REASON_RESUME_TOKEN_INVALID",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                 0,
@@ -209,6 +212,7 @@ var (
 		"ERROR_REASON_PAGE_TOKEN_INVALID":          40,
 		"ERROR_REASON_RESPONSE_TOO_LARGE":          41,
 		"ERROR_REASON_INTERNAL":                    42,
+		"ERROR_REASON_RESUME_TOKEN_INVALID":        43,
 	}
 )
 
@@ -243,7 +247,7 @@ var File_tallyd_v1_errors_proto protoreflect.FileDescriptor
 
 const file_tallyd_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x16tallyd/v1/errors.proto\x12\ttallyd.v1*\xf3\v\n" +
+	"\x16tallyd/v1/errors.proto\x12\ttallyd.v1*\x9a\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12#\n" +
 	"\x1fERROR_REASON_TALLY_KEY_REJECTED\x10\x01\x12*\n" +
@@ -288,7 +292,8 @@ const file_tallyd_v1_errors_proto_rawDesc = "" +
 	"\x12ERROR_REASON_PANIC\x10'\x12#\n" +
 	"\x1fERROR_REASON_PAGE_TOKEN_INVALID\x10(\x12#\n" +
 	"\x1fERROR_REASON_RESPONSE_TOO_LARGE\x10)\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10*BM\n" +
+	"\x15ERROR_REASON_INTERNAL\x10*\x12%\n" +
+	"!ERROR_REASON_RESUME_TOKEN_INVALID\x10+BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 
 var (

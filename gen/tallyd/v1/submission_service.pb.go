@@ -327,6 +327,234 @@ func (x *GetSubmissionResponse) GetQuestions() []*Question {
 	return nil
 }
 
+// ExportSubmissionsRequest asks for all submissions of a form.
+type ExportSubmissionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Form whose submissions are wanted.
+	FormId string `protobuf:"bytes,1,opt,name=form_id,json=formId,proto3" json:"form_id,omitempty"`
+	// Which submissions count; completed ones when unspecified.
+	Filter SubmissionFilter `protobuf:"varint,2,opt,name=filter,proto3,enum=tallyd.v1.SubmissionFilter" json:"filter,omitempty"`
+	// Only submissions sent off at or after this time.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Only submissions sent off at or before this time.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// How much of each answer is returned.
+	View SubmissionView `protobuf:"varint,5,opt,name=view,proto3,enum=tallyd.v1.SubmissionView" json:"view,omitempty"`
+	// `resume_token` of the last message that was received, to go on behind it; empty to begin. The other fields must be the same.
+	ResumeToken   string `protobuf:"bytes,6,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportSubmissionsRequest) Reset() {
+	*x = ExportSubmissionsRequest{}
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportSubmissionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportSubmissionsRequest) ProtoMessage() {}
+
+func (x *ExportSubmissionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportSubmissionsRequest.ProtoReflect.Descriptor instead.
+func (*ExportSubmissionsRequest) Descriptor() ([]byte, []int) {
+	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ExportSubmissionsRequest) GetFormId() string {
+	if x != nil {
+		return x.FormId
+	}
+	return ""
+}
+
+func (x *ExportSubmissionsRequest) GetFilter() SubmissionFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return SubmissionFilter_SUBMISSION_FILTER_UNSPECIFIED
+}
+
+func (x *ExportSubmissionsRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ExportSubmissionsRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *ExportSubmissionsRequest) GetView() SubmissionView {
+	if x != nil {
+		return x.View
+	}
+	return SubmissionView_SUBMISSION_VIEW_UNSPECIFIED
+}
+
+func (x *ExportSubmissionsRequest) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// ExportSubmissionsResponse is one step of an export.
+type ExportSubmissionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next submission; unset in the first message and in the last.
+	Submission *Submission `protobuf:"bytes,1,opt,name=submission,proto3" json:"submission,omitempty"`
+	// Goes on behind this message; opaque, valid as long as the form is there.
+	ResumeToken string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// How far the export is: in the first message, in the last, and with the first submission of each page.
+	Progress *ExportProgress `protobuf:"bytes,3,opt,name=progress,proto3" json:"progress,omitempty"`
+	// Questions of the form; in the first message alone.
+	Questions     []*Question `protobuf:"bytes,4,rep,name=questions,proto3" json:"questions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportSubmissionsResponse) Reset() {
+	*x = ExportSubmissionsResponse{}
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportSubmissionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportSubmissionsResponse) ProtoMessage() {}
+
+func (x *ExportSubmissionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportSubmissionsResponse.ProtoReflect.Descriptor instead.
+func (*ExportSubmissionsResponse) Descriptor() ([]byte, []int) {
+	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ExportSubmissionsResponse) GetSubmission() *Submission {
+	if x != nil {
+		return x.Submission
+	}
+	return nil
+}
+
+func (x *ExportSubmissionsResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+func (x *ExportSubmissionsResponse) GetProgress() *ExportProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *ExportSubmissionsResponse) GetQuestions() []*Question {
+	if x != nil {
+		return x.Questions
+	}
+	return nil
+}
+
+// ExportProgress says how far an export is.
+type ExportProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Submissions handed out so far, those before a resume included.
+	DoneCount int64 `protobuf:"varint,1,opt,name=done_count,json=doneCount,proto3" json:"done_count,omitempty"`
+	// Submissions in all, as Tally counted them when the export began; unset where a range of times leaves that open.
+	TotalCount *int64 `protobuf:"varint,2,opt,name=total_count,json=totalCount,proto3,oneof" json:"total_count,omitempty"`
+	// When the export ends at the pace that the quota allows now, if nobody else asks; unset where `total_count` is, or without a quota.
+	EstimatedEndTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=estimated_end_time,json=estimatedEndTime,proto3" json:"estimated_end_time,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ExportProgress) Reset() {
+	*x = ExportProgress{}
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportProgress) ProtoMessage() {}
+
+func (x *ExportProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportProgress.ProtoReflect.Descriptor instead.
+func (*ExportProgress) Descriptor() ([]byte, []int) {
+	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ExportProgress) GetDoneCount() int64 {
+	if x != nil {
+		return x.DoneCount
+	}
+	return 0
+}
+
+func (x *ExportProgress) GetTotalCount() int64 {
+	if x != nil && x.TotalCount != nil {
+		return *x.TotalCount
+	}
+	return 0
+}
+
+func (x *ExportProgress) GetEstimatedEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EstimatedEndTime
+	}
+	return nil
+}
+
 // DeleteSubmissionRequest names a submission.
 type DeleteSubmissionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -342,7 +570,7 @@ type DeleteSubmissionRequest struct {
 
 func (x *DeleteSubmissionRequest) Reset() {
 	*x = DeleteSubmissionRequest{}
-	mi := &file_tallyd_v1_submission_service_proto_msgTypes[4]
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -354,7 +582,7 @@ func (x *DeleteSubmissionRequest) String() string {
 func (*DeleteSubmissionRequest) ProtoMessage() {}
 
 func (x *DeleteSubmissionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tallyd_v1_submission_service_proto_msgTypes[4]
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -367,7 +595,7 @@ func (x *DeleteSubmissionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSubmissionRequest.ProtoReflect.Descriptor instead.
 func (*DeleteSubmissionRequest) Descriptor() ([]byte, []int) {
-	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{4}
+	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeleteSubmissionRequest) GetFormId() string {
@@ -400,7 +628,7 @@ type DeleteSubmissionResponse struct {
 
 func (x *DeleteSubmissionResponse) Reset() {
 	*x = DeleteSubmissionResponse{}
-	mi := &file_tallyd_v1_submission_service_proto_msgTypes[5]
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -412,7 +640,7 @@ func (x *DeleteSubmissionResponse) String() string {
 func (*DeleteSubmissionResponse) ProtoMessage() {}
 
 func (x *DeleteSubmissionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tallyd_v1_submission_service_proto_msgTypes[5]
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -425,7 +653,7 @@ func (x *DeleteSubmissionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSubmissionResponse.ProtoReflect.Descriptor instead.
 func (*DeleteSubmissionResponse) Descriptor() ([]byte, []int) {
-	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{5}
+	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{8}
 }
 
 var File_tallyd_v1_submission_service_proto protoreflect.FileDescriptor
@@ -457,18 +685,42 @@ const file_tallyd_v1_submission_service_proto_rawDesc = "" +
 	"\n" +
 	"submission\x18\x01 \x01(\v2\x15.tallyd.v1.SubmissionR\n" +
 	"submission\x121\n" +
-	"\tquestions\x18\x02 \x03(\v2\x13.tallyd.v1.QuestionR\tquestions\"\x9a\x01\n" +
+	"\tquestions\x18\x02 \x03(\v2\x13.tallyd.v1.QuestionR\tquestions\"\xd8\x02\n" +
+	"\x18ExportSubmissionsRequest\x12%\n" +
+	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12=\n" +
+	"\x06filter\x18\x02 \x01(\x0e2\x1b.tallyd.v1.SubmissionFilterB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06filter\x129\n" +
+	"\n" +
+	"start_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x127\n" +
+	"\x04view\x18\x05 \x01(\x0e2\x19.tallyd.v1.SubmissionViewB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04view\x12+\n" +
+	"\fresume_token\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vresumeToken\"\xdf\x01\n" +
+	"\x19ExportSubmissionsResponse\x125\n" +
+	"\n" +
+	"submission\x18\x01 \x01(\v2\x15.tallyd.v1.SubmissionR\n" +
+	"submission\x12!\n" +
+	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\x125\n" +
+	"\bprogress\x18\x03 \x01(\v2\x19.tallyd.v1.ExportProgressR\bprogress\x121\n" +
+	"\tquestions\x18\x04 \x03(\v2\x13.tallyd.v1.QuestionR\tquestions\"\xaf\x01\n" +
+	"\x0eExportProgress\x12\x1d\n" +
+	"\n" +
+	"done_count\x18\x01 \x01(\x03R\tdoneCount\x12$\n" +
+	"\vtotal_count\x18\x02 \x01(\x03H\x00R\n" +
+	"totalCount\x88\x01\x01\x12H\n" +
+	"\x12estimated_end_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x10estimatedEndTimeB\x0e\n" +
+	"\f_total_count\"\x9a\x01\n" +
 	"\x17DeleteSubmissionRequest\x12%\n" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x121\n" +
 	"\rsubmission_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\fsubmissionId\x12%\n" +
 	"\aconfirm\x18\x03 \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirm\"\x1a\n" +
-	"\x18DeleteSubmissionResponse2\xb7\x04\n" +
+	"\x18DeleteSubmissionResponse2\xe2\x05\n" +
 	"\x11SubmissionService\x12\xc2\x01\n" +
 	"\x0fListSubmissions\x12!.tallyd.v1.ListSubmissionsRequest\x1a\".tallyd.v1.ListSubmissionsResponse\"h\xea\xe0\x180\n" +
 	"\vsubmissions\x12\ahasMore\x18\xf4\x03\"\vsubmit_time*\bend_time\xfa\xe0\x18\t\n" +
 	"\aform_id\x82\xd3\xe4\x93\x02\x1e\x12\x1c/forms/{form_id}/submissions\x90\x02\x01\x12\x98\x01\n" +
 	"\rGetSubmission\x12\x1f.tallyd.v1.GetSubmissionRequest\x1a .tallyd.v1.GetSubmissionResponse\"D\xfa\xe0\x18\t\n" +
-	"\aform_id\x82\xd3\xe4\x93\x02.\x12,/forms/{form_id}/submissions/{submission_id}\x90\x02\x01\x12\xc1\x01\n" +
+	"\aform_id\x82\xd3\xe4\x93\x02.\x12,/forms/{form_id}/submissions/{submission_id}\x90\x02\x01\x12\xa8\x01\n" +
+	"\x11ExportSubmissions\x12#.tallyd.v1.ExportSubmissionsRequest\x1a$.tallyd.v1.ExportSubmissionsResponse\"F\xf2\xe0\x182\x12\x1a1 for each 499 submissions\x1a\x14RESUME_TOKEN_INVALID\xfa\xe0\x18\t\n" +
+	"\aform_id\x90\x02\x010\x01\x12\xc1\x01\n" +
 	"\x10DeleteSubmission\x12\".tallyd.v1.DeleteSubmissionRequest\x1a#.tallyd.v1.DeleteSubmissionResponse\"d\xfa\xe0\x18)\n" +
 	"\aform_idB\rsubmission_idH\bZ\rsubmission_id\x82\xd3\xe4\x93\x02.*,/forms/{form_id}/submissions/{submission_id}\x90\x02\x02BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
@@ -485,43 +737,56 @@ func file_tallyd_v1_submission_service_proto_rawDescGZIP() []byte {
 	return file_tallyd_v1_submission_service_proto_rawDescData
 }
 
-var file_tallyd_v1_submission_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_tallyd_v1_submission_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_tallyd_v1_submission_service_proto_goTypes = []any{
-	(*ListSubmissionsRequest)(nil),   // 0: tallyd.v1.ListSubmissionsRequest
-	(*ListSubmissionsResponse)(nil),  // 1: tallyd.v1.ListSubmissionsResponse
-	(*GetSubmissionRequest)(nil),     // 2: tallyd.v1.GetSubmissionRequest
-	(*GetSubmissionResponse)(nil),    // 3: tallyd.v1.GetSubmissionResponse
-	(*DeleteSubmissionRequest)(nil),  // 4: tallyd.v1.DeleteSubmissionRequest
-	(*DeleteSubmissionResponse)(nil), // 5: tallyd.v1.DeleteSubmissionResponse
-	(SubmissionFilter)(0),            // 6: tallyd.v1.SubmissionFilter
-	(*timestamppb.Timestamp)(nil),    // 7: google.protobuf.Timestamp
-	(SubmissionView)(0),              // 8: tallyd.v1.SubmissionView
-	(*Submission)(nil),               // 9: tallyd.v1.Submission
-	(*Question)(nil),                 // 10: tallyd.v1.Question
-	(*SubmissionCounts)(nil),         // 11: tallyd.v1.SubmissionCounts
+	(*ListSubmissionsRequest)(nil),    // 0: tallyd.v1.ListSubmissionsRequest
+	(*ListSubmissionsResponse)(nil),   // 1: tallyd.v1.ListSubmissionsResponse
+	(*GetSubmissionRequest)(nil),      // 2: tallyd.v1.GetSubmissionRequest
+	(*GetSubmissionResponse)(nil),     // 3: tallyd.v1.GetSubmissionResponse
+	(*ExportSubmissionsRequest)(nil),  // 4: tallyd.v1.ExportSubmissionsRequest
+	(*ExportSubmissionsResponse)(nil), // 5: tallyd.v1.ExportSubmissionsResponse
+	(*ExportProgress)(nil),            // 6: tallyd.v1.ExportProgress
+	(*DeleteSubmissionRequest)(nil),   // 7: tallyd.v1.DeleteSubmissionRequest
+	(*DeleteSubmissionResponse)(nil),  // 8: tallyd.v1.DeleteSubmissionResponse
+	(SubmissionFilter)(0),             // 9: tallyd.v1.SubmissionFilter
+	(*timestamppb.Timestamp)(nil),     // 10: google.protobuf.Timestamp
+	(SubmissionView)(0),               // 11: tallyd.v1.SubmissionView
+	(*Submission)(nil),                // 12: tallyd.v1.Submission
+	(*Question)(nil),                  // 13: tallyd.v1.Question
+	(*SubmissionCounts)(nil),          // 14: tallyd.v1.SubmissionCounts
 }
 var file_tallyd_v1_submission_service_proto_depIdxs = []int32{
-	6,  // 0: tallyd.v1.ListSubmissionsRequest.filter:type_name -> tallyd.v1.SubmissionFilter
-	7,  // 1: tallyd.v1.ListSubmissionsRequest.start_time:type_name -> google.protobuf.Timestamp
-	7,  // 2: tallyd.v1.ListSubmissionsRequest.end_time:type_name -> google.protobuf.Timestamp
-	8,  // 3: tallyd.v1.ListSubmissionsRequest.view:type_name -> tallyd.v1.SubmissionView
-	9,  // 4: tallyd.v1.ListSubmissionsResponse.submissions:type_name -> tallyd.v1.Submission
-	10, // 5: tallyd.v1.ListSubmissionsResponse.questions:type_name -> tallyd.v1.Question
-	11, // 6: tallyd.v1.ListSubmissionsResponse.totals:type_name -> tallyd.v1.SubmissionCounts
-	8,  // 7: tallyd.v1.GetSubmissionRequest.view:type_name -> tallyd.v1.SubmissionView
-	9,  // 8: tallyd.v1.GetSubmissionResponse.submission:type_name -> tallyd.v1.Submission
-	10, // 9: tallyd.v1.GetSubmissionResponse.questions:type_name -> tallyd.v1.Question
-	0,  // 10: tallyd.v1.SubmissionService.ListSubmissions:input_type -> tallyd.v1.ListSubmissionsRequest
-	2,  // 11: tallyd.v1.SubmissionService.GetSubmission:input_type -> tallyd.v1.GetSubmissionRequest
-	4,  // 12: tallyd.v1.SubmissionService.DeleteSubmission:input_type -> tallyd.v1.DeleteSubmissionRequest
-	1,  // 13: tallyd.v1.SubmissionService.ListSubmissions:output_type -> tallyd.v1.ListSubmissionsResponse
-	3,  // 14: tallyd.v1.SubmissionService.GetSubmission:output_type -> tallyd.v1.GetSubmissionResponse
-	5,  // 15: tallyd.v1.SubmissionService.DeleteSubmission:output_type -> tallyd.v1.DeleteSubmissionResponse
-	13, // [13:16] is the sub-list for method output_type
-	10, // [10:13] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	9,  // 0: tallyd.v1.ListSubmissionsRequest.filter:type_name -> tallyd.v1.SubmissionFilter
+	10, // 1: tallyd.v1.ListSubmissionsRequest.start_time:type_name -> google.protobuf.Timestamp
+	10, // 2: tallyd.v1.ListSubmissionsRequest.end_time:type_name -> google.protobuf.Timestamp
+	11, // 3: tallyd.v1.ListSubmissionsRequest.view:type_name -> tallyd.v1.SubmissionView
+	12, // 4: tallyd.v1.ListSubmissionsResponse.submissions:type_name -> tallyd.v1.Submission
+	13, // 5: tallyd.v1.ListSubmissionsResponse.questions:type_name -> tallyd.v1.Question
+	14, // 6: tallyd.v1.ListSubmissionsResponse.totals:type_name -> tallyd.v1.SubmissionCounts
+	11, // 7: tallyd.v1.GetSubmissionRequest.view:type_name -> tallyd.v1.SubmissionView
+	12, // 8: tallyd.v1.GetSubmissionResponse.submission:type_name -> tallyd.v1.Submission
+	13, // 9: tallyd.v1.GetSubmissionResponse.questions:type_name -> tallyd.v1.Question
+	9,  // 10: tallyd.v1.ExportSubmissionsRequest.filter:type_name -> tallyd.v1.SubmissionFilter
+	10, // 11: tallyd.v1.ExportSubmissionsRequest.start_time:type_name -> google.protobuf.Timestamp
+	10, // 12: tallyd.v1.ExportSubmissionsRequest.end_time:type_name -> google.protobuf.Timestamp
+	11, // 13: tallyd.v1.ExportSubmissionsRequest.view:type_name -> tallyd.v1.SubmissionView
+	12, // 14: tallyd.v1.ExportSubmissionsResponse.submission:type_name -> tallyd.v1.Submission
+	6,  // 15: tallyd.v1.ExportSubmissionsResponse.progress:type_name -> tallyd.v1.ExportProgress
+	13, // 16: tallyd.v1.ExportSubmissionsResponse.questions:type_name -> tallyd.v1.Question
+	10, // 17: tallyd.v1.ExportProgress.estimated_end_time:type_name -> google.protobuf.Timestamp
+	0,  // 18: tallyd.v1.SubmissionService.ListSubmissions:input_type -> tallyd.v1.ListSubmissionsRequest
+	2,  // 19: tallyd.v1.SubmissionService.GetSubmission:input_type -> tallyd.v1.GetSubmissionRequest
+	4,  // 20: tallyd.v1.SubmissionService.ExportSubmissions:input_type -> tallyd.v1.ExportSubmissionsRequest
+	7,  // 21: tallyd.v1.SubmissionService.DeleteSubmission:input_type -> tallyd.v1.DeleteSubmissionRequest
+	1,  // 22: tallyd.v1.SubmissionService.ListSubmissions:output_type -> tallyd.v1.ListSubmissionsResponse
+	3,  // 23: tallyd.v1.SubmissionService.GetSubmission:output_type -> tallyd.v1.GetSubmissionResponse
+	5,  // 24: tallyd.v1.SubmissionService.ExportSubmissions:output_type -> tallyd.v1.ExportSubmissionsResponse
+	8,  // 25: tallyd.v1.SubmissionService.DeleteSubmission:output_type -> tallyd.v1.DeleteSubmissionResponse
+	22, // [22:26] is the sub-list for method output_type
+	18, // [18:22] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_tallyd_v1_submission_service_proto_init() }
@@ -531,13 +796,14 @@ func file_tallyd_v1_submission_service_proto_init() {
 	}
 	file_tallyd_v1_forms_proto_init()
 	file_tallyd_v1_submissions_proto_init()
+	file_tallyd_v1_submission_service_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tallyd_v1_submission_service_proto_rawDesc), len(file_tallyd_v1_submission_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

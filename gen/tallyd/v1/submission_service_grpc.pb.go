@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SubmissionService_ListSubmissions_FullMethodName  = "/tallyd.v1.SubmissionService/ListSubmissions"
-	SubmissionService_GetSubmission_FullMethodName    = "/tallyd.v1.SubmissionService/GetSubmission"
-	SubmissionService_DeleteSubmission_FullMethodName = "/tallyd.v1.SubmissionService/DeleteSubmission"
+	SubmissionService_ListSubmissions_FullMethodName   = "/tallyd.v1.SubmissionService/ListSubmissions"
+	SubmissionService_GetSubmission_FullMethodName     = "/tallyd.v1.SubmissionService/GetSubmission"
+	SubmissionService_ExportSubmissions_FullMethodName = "/tallyd.v1.SubmissionService/ExportSubmissions"
+	SubmissionService_DeleteSubmission_FullMethodName  = "/tallyd.v1.SubmissionService/DeleteSubmission"
 )
 
 // SubmissionServiceClient is the client API for SubmissionService service.
@@ -38,6 +39,13 @@ type SubmissionServiceClient interface {
 	// GetSubmission returns one submission with the form's questions. Reads only.
 	// Tally: https://developers.tally.so/api-reference/endpoint/forms/submissions/get
 	GetSubmission(ctx context.Context, in *GetSubmissionRequest, opts ...grpc.CallOption) (*GetSubmissionResponse, error)
+	// ExportSubmissions streams all submissions of a form that a filter and a range of times let through, newest first, each exactly
+	// once: also while new ones arrive, which are not part of it, and while others are deleted. The first message holds the questions
+	// and no submission; each later one holds a submission, or only progress. It asks Tally at batch priority, a page of 500 for one of
+	// the key's requests, no faster than the caller reads. A stream that breaks is taken up again with the last message's token, on
+	// any replica. Reads only.
+	// Tally: https://developers.tally.so/api-reference/endpoint/forms/submissions/list
+	ExportSubmissions(ctx context.Context, in *ExportSubmissionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportSubmissionsResponse], error)
 	// DeleteSubmission deletes a submission for good: Tally has no trash for them.
 	// Tally: https://developers.tally.so/api-reference/endpoint/forms/submissions/delete
 	DeleteSubmission(ctx context.Context, in *DeleteSubmissionRequest, opts ...grpc.CallOption) (*DeleteSubmissionResponse, error)
@@ -71,6 +79,25 @@ func (c *submissionServiceClient) GetSubmission(ctx context.Context, in *GetSubm
 	return out, nil
 }
 
+func (c *submissionServiceClient) ExportSubmissions(ctx context.Context, in *ExportSubmissionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportSubmissionsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SubmissionService_ServiceDesc.Streams[0], SubmissionService_ExportSubmissions_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExportSubmissionsRequest, ExportSubmissionsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SubmissionService_ExportSubmissionsClient = grpc.ServerStreamingClient[ExportSubmissionsResponse]
+
 func (c *submissionServiceClient) DeleteSubmission(ctx context.Context, in *DeleteSubmissionRequest, opts ...grpc.CallOption) (*DeleteSubmissionResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteSubmissionResponse)
@@ -95,6 +122,13 @@ type SubmissionServiceServer interface {
 	// GetSubmission returns one submission with the form's questions. Reads only.
 	// Tally: https://developers.tally.so/api-reference/endpoint/forms/submissions/get
 	GetSubmission(context.Context, *GetSubmissionRequest) (*GetSubmissionResponse, error)
+	// ExportSubmissions streams all submissions of a form that a filter and a range of times let through, newest first, each exactly
+	// once: also while new ones arrive, which are not part of it, and while others are deleted. The first message holds the questions
+	// and no submission; each later one holds a submission, or only progress. It asks Tally at batch priority, a page of 500 for one of
+	// the key's requests, no faster than the caller reads. A stream that breaks is taken up again with the last message's token, on
+	// any replica. Reads only.
+	// Tally: https://developers.tally.so/api-reference/endpoint/forms/submissions/list
+	ExportSubmissions(*ExportSubmissionsRequest, grpc.ServerStreamingServer[ExportSubmissionsResponse]) error
 	// DeleteSubmission deletes a submission for good: Tally has no trash for them.
 	// Tally: https://developers.tally.so/api-reference/endpoint/forms/submissions/delete
 	DeleteSubmission(context.Context, *DeleteSubmissionRequest) (*DeleteSubmissionResponse, error)
@@ -113,6 +147,9 @@ func (UnimplementedSubmissionServiceServer) ListSubmissions(context.Context, *Li
 }
 func (UnimplementedSubmissionServiceServer) GetSubmission(context.Context, *GetSubmissionRequest) (*GetSubmissionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetSubmission not implemented")
+}
+func (UnimplementedSubmissionServiceServer) ExportSubmissions(*ExportSubmissionsRequest, grpc.ServerStreamingServer[ExportSubmissionsResponse]) error {
+	return status.Error(codes.Unimplemented, "method ExportSubmissions not implemented")
 }
 func (UnimplementedSubmissionServiceServer) DeleteSubmission(context.Context, *DeleteSubmissionRequest) (*DeleteSubmissionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteSubmission not implemented")
@@ -174,6 +211,17 @@ func _SubmissionService_GetSubmission_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SubmissionService_ExportSubmissions_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExportSubmissionsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SubmissionServiceServer).ExportSubmissions(m, &grpc.GenericServerStream[ExportSubmissionsRequest, ExportSubmissionsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SubmissionService_ExportSubmissionsServer = grpc.ServerStreamingServer[ExportSubmissionsResponse]
+
 func _SubmissionService_DeleteSubmission_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteSubmissionRequest)
 	if err := dec(in); err != nil {
@@ -212,6 +260,12 @@ var SubmissionService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _SubmissionService_DeleteSubmission_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ExportSubmissions",
+			Handler:       _SubmissionService_ExportSubmissions_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "tallyd/v1/submission_service.proto",
 }
