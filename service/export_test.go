@@ -313,7 +313,7 @@ func TestExportResumesAfterDeletions(t *testing.T) {
 		a.items = slices.Delete(a.items, 502, 503)
 		req := &tallydv1.ExportSubmissionsRequest{FormId: "f1", ResumeToken: part.tokens[502]}
 		rest, err := export(t.Context(), t, w, req, 0)
-		if got := append(part.ids, rest.ids...); err != nil || !slices.Equal(got, want) {
+		if got := slices.Concat(part.ids, rest.ids); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%d at an instant: %v, %s", together, err, difference(want, got))
 		}
 	}
@@ -384,7 +384,7 @@ func TestExportGoesOnAfterAFailure(t *testing.T) {
 	a.status, a.between = 0, nil
 	a.mu.Unlock()
 	rest, err := export(t.Context(), t, w, &tallydv1.ExportSubmissionsRequest{FormId: "f1", ResumeToken: part.last.GetResumeToken()}, 0)
-	if got := append(part.ids, rest.ids...); err != nil || !slices.Equal(got, want) {
+	if got := slices.Concat(part.ids, rest.ids); err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %s", err, difference(want, got))
 	}
 }

@@ -108,20 +108,28 @@ func TestWritesMakeForget(t *testing.T) {
 		kept  []rpc
 	}{
 		{
-			"a form's name", rpc{"FormService/UpdateForm", &tallydv1.UpdateFormRequest{FormId: "Repair", Name: &name}},
-			[]rpc{getForm("Repair"), forms, questions}, []rpc{getForm("NewsLt"), workspaces},
+			"a form's name",
+			rpc{"FormService/UpdateForm", &tallydv1.UpdateFormRequest{FormId: "Repair", Name: &name}},
+			[]rpc{getForm("Repair"), forms, questions},
+			[]rpc{getForm("NewsLt"), workspaces},
 		},
 		{
-			"a form", rpc{"FormService/DeleteForm", &tallydv1.DeleteFormRequest{FormId: "NewsLt"}},
-			[]rpc{forms}, []rpc{getForm("Repair"), questions, workspaces},
+			"a form",
+			rpc{"FormService/DeleteForm", &tallydv1.DeleteFormRequest{FormId: "NewsLt"}},
+			[]rpc{forms},
+			[]rpc{getForm("Repair"), questions, workspaces},
 		},
 		{
-			"a new form", rpc{"FormService/CreateForm", &tallydv1.CreateFormRequest{Status: tallydv1.FormStatus_FORM_STATUS_DRAFT}},
-			[]rpc{forms}, []rpc{getForm("Repair"), getForm("NewsLt"), questions, workspaces},
+			"a new form",
+			rpc{"FormService/CreateForm", &tallydv1.CreateFormRequest{Status: tallydv1.FormStatus_FORM_STATUS_DRAFT}},
+			[]rpc{forms},
+			[]rpc{getForm("Repair"), getForm("NewsLt"), questions, workspaces},
 		},
 		{
-			"a write that Tally refuses", rpc{"FormService/DeleteForm", &tallydv1.DeleteFormRequest{FormId: "nosuch"}},
-			[]rpc{forms}, []rpc{getForm("Repair"), questions},
+			"a write that Tally refuses",
+			rpc{"FormService/DeleteForm", &tallydv1.DeleteFormRequest{FormId: "nosuch"}},
+			[]rpc{forms},
+			[]rpc{getForm("Repair"), questions},
 		},
 	}
 	for _, test := range tests {

@@ -56,10 +56,22 @@ func (s *Scheduler) Join(of, ctx context.Context) error {
 	return nil
 }
 
-// Served reports whether the request of a context of NewGroup got a slot.
-func (s *Scheduler) Served(of context.Context) bool {
+// Waiting reports whether the request of a context of NewGroup has yet to get a slot, and how long it will wait, or would.
+func (s *Scheduler) Waiting(of context.Context) (time.Duration, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g := groupOf(of)
-	return g != nil && g.waiter != nil && !g.waits()
+	g, now := groupOf(of), time.Now()
+	switch {
+	case g == nil || (g.waiter != nil && !g.waits()):
+		return 0, false
+	case g.waiter != nil:
+		return s.predict(g.waiter, now), true
+	}
+	wait := time.Duration(0)
+	for i, c := range g.callers {
+		if own := s.wait(c, now); i == 0 || own < wait {
+			wait = own
+		}
+	}
+	return wait, true
 }

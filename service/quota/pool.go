@@ -46,16 +46,12 @@ func (p *pool) due(now time.Time, people, batch int) (turn, time.Time) {
 	if batch > 0 && !p.batchTurn().After(now) {
 		return p.batchDue(now)
 	}
-	// Until then each priority leaves the other some slots: batch calls for a person to come, and people for batch calls that wait.
-	spare := p.peopleSpare()
-	if people > 0 {
-		spare = p.reserve(now, batch)
-	}
-	if free <= spare {
-		return nobody, soonest(p.batchTurn(), p.nextEnd())
-	}
 	if people == 0 {
 		return p.batchDue(now)
+	}
+	// Slots that batch calls have coming to them stay free until it is their turn.
+	if free <= p.reserve(now, batch) {
+		return nobody, soonest(p.batchTurn(), p.nextEnd())
 	}
 	at := p.ready(now)
 	if !at.After(now) {
@@ -69,7 +65,7 @@ func (p *pool) due(now time.Time, people, batch int) (turn, time.Time) {
 
 // batchDue lets a batch call have a slot if its pace allows.
 func (p *pool) batchDue(now time.Time) (turn, time.Time) {
-	at := p.lastBatch.Add(p.batchPace())
+	at := p.lastBatch.Add(p.pace)
 	if p.cold(now) {
 		at = later(at, p.ready(now))
 	}
@@ -78,14 +74,6 @@ func (p *pool) batchDue(now time.Time) (turn, time.Time) {
 	}
 	return batchCall, time.Time{}
 }
-
-// batchPace is the time from one slot to the next of batch calls alone.
-func (p *pool) batchPace() time.Duration {
-	return p.pace * time.Duration(p.capacity) / time.Duration(p.capacity-p.peopleSpare())
-}
-
-// peopleSpare is how many slots batch calls leave free for a person's call to come.
-func (p *pool) peopleSpare() int { return (p.capacity + peopleSpare/2) / peopleSpare }
 
 // batchTurn is when a batch call gets a slot although people's calls wait.
 func (p *pool) batchTurn() time.Time { return p.lastBatch.Add(batchShare * p.pace) }

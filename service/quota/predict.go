@@ -96,5 +96,5 @@ func (s *Scheduler) Pace() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.update(time.Now())
-	return s.pool.batchPace()
+	return s.pool.pace
 }

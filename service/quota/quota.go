@@ -20,9 +20,6 @@ const (
 	leastUse = 10 * time.Millisecond
 	// batchShare is the part of the slots that batch calls get while people's calls wait as well: one in so many.
 	batchShare = 10
-	// peopleSpare is the part of the slots that batch calls leave free for a person's call to come: one in so many, rounded. Answers
-	// are not equally quick, so that with every slot taken the next end may be more than a pace away.
-	peopleSpare = 50
 	// backlogBurst is the part of the slots that may go at once while calls wait: one in so many. More would bunch up for good, and
 	// who comes after the bunch would wait for a minute.
 	backlogBurst = 50

@@ -130,15 +130,15 @@ func (x *exchange) shared(ctx, flight context.Context, err error) error {
 	if panicked, ok := errors.AsType[*cache.PanicError](err); ok {
 		panic(fmt.Sprintf("%v\n%s", panicked.Value, panicked.Stack)) // where somebody catches it
 	}
-	sent := &departure{}
-	if q := x.client.config.Quota; q != nil && !q.Served(flight) {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			who := quota.CallerOf(ctx)
-			return x.quotaError(ctx, &quota.RefusedError{Caller: who.Name, Wait: q.Wait(who)})
-		}
-	} else {
-		sent.left.Store(true)
+	wait, waiting := time.Duration(0), false
+	if x.client.config.Quota != nil {
+		wait, waiting = x.client.config.Quota.Waiting(flight)
 	}
+	if waiting && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return x.quotaError(ctx, &quota.RefusedError{Caller: quota.CallerOf(ctx).Name, Wait: wait})
+	}
+	sent := &departure{}
+	sent.left.Store(!waiting)
 	return x.transportError(ctx, x.key, nil, sent, err)
 }
 
