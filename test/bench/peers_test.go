@@ -40,6 +40,8 @@ func TestMain(m *testing.M) {
 		"bare":     serveBare,
 		"capped":   serveCapped,
 		"uncapped": serveUncapped,
+		"archive":  serveArchive,
+		"naive":    serveNaiveExport,
 	}[os.Getenv(roleVariable)]
 	if serve == nil {
 		m.Run()
