@@ -85,7 +85,7 @@ func newWorldOf(t testing.TB, upstream http.HandlerFunc, change ...func(*tally.C
 	w := &world{log: &lockedBuffer{}, calls: &atomic.Int64{}}
 	server := httptest.NewServer(upstream)
 	t.Cleanup(server.Close)
-	w.start(t, newClient(t, server.URL, change...), nil)
+	w.start(t, newClient(t, server.URL, append(change, func(c *tally.Config) { w.handlers.Quota = c.Quota })...), nil)
 	w.dial(t)
 	return w
 }
