@@ -2,6 +2,7 @@ package service_test
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -41,9 +42,7 @@ func TestRowsOf429(t *testing.T) {
 					_, _ = w.Write([]byte(`{"id":"f1","name":"Form"}`))
 					return
 				}
-				for name, values := range test.headers {
-					w.Header()[name] = values
-				}
+				maps.Copy(w.Header(), test.headers)
 				w.WriteHeader(http.StatusTooManyRequests)
 			}, shared(100))
 			forms := tallydv1.NewFormServiceClient(w.conn)
