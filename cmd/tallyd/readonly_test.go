@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -123,7 +125,22 @@ func (r *reader) form(t *testing.T) {
 		get := &tallydv1.GetSubmissionRequest{FormId: id, SubmissionId: list.GetSubmissions()[0].GetId()}
 		r.call(t, "SubmissionService/GetSubmission", get, &tallydv1.GetSubmissionResponse{})
 	}
+	r.export(t, id)
 	r.analytics(t, id)
+}
+
+// export reads the whole stream: of a real key's form, a request for each 499 submissions.
+func (r *reader) export(t *testing.T, form string) {
+	t.Helper()
+	const name = "SubmissionService/ExportSubmissions"
+	r.called["/tallyd.v1."+name] = true
+	stream, err := tallydv1.NewSubmissionServiceClient(r.conn).ExportSubmissions(t.Context(), &tallydv1.ExportSubmissionsRequest{FormId: form})
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Errorf("%s = %v, want all submissions", name, err)
+	}
 }
 
 func (r *reader) analytics(t *testing.T, id string) {

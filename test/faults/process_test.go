@@ -128,7 +128,7 @@ var (
 // the end and must obey.
 func serve(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	p := launch(t, env, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tally-rate", "0"}, args...))
+	p := launch(t, env, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tally-rate", "0", "--cache-bytes", "0"}, args...))
 	p.address = p.await(t, readyLine)
 	p.admin = "http://" + p.await(t, adminLine)
 	t.Cleanup(func() {

@@ -134,7 +134,7 @@ func serve(t *testing.T, upstream *fakeTally, args ...string) *process {
 	}
 	args = append([]string{
 		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
-		"--tally-url", upstream.URL, "--tally-rate", "0",
+		"--tally-url", upstream.URL, "--tally-rate", "0", "--cache-bytes", "0",
 	}, args...)
 	p := launch(t, []string{"TALLY_API_KEY=" + key}, nil, binary, args...)
 	p.address = p.await(t, readyLine)
