@@ -58,7 +58,7 @@ func (o *observation) observe(call statuspage.Call) {
 }
 
 // page is the status page.
-func (o *observation) page(tally *url.URL, key func() apikey.State) http.Handler {
+func (o *observation) page(tally *url.URL, key func() apikey.State, more func(*statuspage.Facts)) http.Handler {
 	return statuspage.Handler(o.calls, func() statuspage.Facts {
 		facts := statuspage.Facts{
 			Version: version, Revision: revision(), Started: o.started, TallyHost: tally.Host, KeyState: "unknown", Drift: o.drifted(),
@@ -71,6 +71,7 @@ func (o *observation) page(tally *url.URL, key func() apikey.State) http.Handler
 		case state.Known:
 			facts.KeyState, facts.KeySince = "good", state.Since
 		}
+		more(&facts)
 		return facts
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/tallyd/tallyd/service/quota"
+	"github.com/tallyd/tallyd/service/statuspage"
 )
 
 // slotLog is the file of the data directory that tells which requests the last minute saw.
@@ -29,4 +30,34 @@ func (s serveCmd) newQuota(seen *observation, log *slog.Logger) (*quota.Schedule
 		}
 	}
 	return quota.New(config), nil
+}
+
+// circuit returns how to say whether requests are suspended.
+func (u *upstream) circuit() func(open bool) {
+	gauge := circuitGauge(u.metrics)
+	return func(open bool) {
+		u.open.Store(open)
+		gauge(open)
+	}
+}
+
+// show tells the status page how things are between here and Tally.
+func (u *upstream) show(facts *statuspage.Facts) {
+	facts.CircuitOpen = u.open.Load()
+	if u.server != nil {
+		facts.InFlight = u.server.InFlight()
+	}
+	stats := u.cache.Stats()
+	facts.Memory = statuspage.Memory{Entries: stats.Entries, Bytes: stats.Bytes, Stored: stats.Hits, Shared: stats.Shared, Fetched: stats.Misses}
+	if u.quota == nil {
+		return
+	}
+	now := u.quota.Standing()
+	q := &statuspage.Quota{
+		Limit: now.Rate, Margin: now.Margin, Used: now.Used, Waiting: now.Waiting, BatchWaiting: now.BatchWaiting, PausedUntil: now.PausedUntil,
+	}
+	for _, c := range now.Callers {
+		q.Shares = append(q.Shares, statuspage.Share{Name: c.Name, Batch: c.Batch, Weight: max(c.Weight, 1), Used: c.Used, Waiting: c.Waiting})
+	}
+	facts.Quota = q
 }

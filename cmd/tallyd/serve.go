@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -182,6 +183,7 @@ type upstream struct {
 	drift   func(path, kind string)
 	quota   *quota.Scheduler // nil without one
 	cache   *cache.Store
+	open    atomic.Bool // the circuit
 	close   func()
 }
 
@@ -220,9 +222,9 @@ func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, er
 	showCache(up.metrics, up.cache)
 	up.client = tally.New(contract, tally.Config{ //nolint:contextcheck // its connections live as long as it does
 		URL: base, Version: s.TallyVersion, UserAgent: userAgent(), Keys: up.keeper, Quota: up.quota, Cache: up.cache,
-		Limits: tally.DefaultLimits(), Drift: up.drift, Watch: up.seen.Watch(base), Circuit: circuitGauge(up.metrics), Log: log,
+		Limits: tally.DefaultLimits(), Drift: up.drift, Watch: up.seen.Watch(base), Circuit: up.circuit(), Log: log,
 	})
-	up.page = up.seen.page(base, up.keeper.State)
+	up.page = up.seen.page(base, up.keeper.State, up.show)
 	return up, nil
 }
 

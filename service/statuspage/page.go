@@ -25,6 +25,14 @@ type Facts struct {
 	KeySince           time.Time
 	// Drift counts the values in Tally's answers that the contract does not know.
 	Drift int64
+	// Quota is how things are with Tally's requests; nil where any number may be made.
+	Quota *Quota
+	// CircuitOpen tells that requests are suspended after Tally failed again and again.
+	CircuitOpen bool
+	// InFlight is how many calls are under way.
+	InFlight int64
+	// Memory is what is remembered of Tally's answers.
+	Memory Memory
 }
 
 //go:embed page.html
@@ -110,6 +118,7 @@ type view struct {
 	More    int // callers that are not shown
 	Reasons []reasonRow
 	Errors  []Call
+	Bar     []segment
 }
 
 // reasonRow says how many of the latest errors have a reason.
@@ -119,7 +128,7 @@ type reasonRow struct {
 }
 
 func newView(recorder *Recorder, facts Facts, now time.Time) view {
-	v := view{Facts: facts, Now: now, Uptime: now.Sub(facts.Started).Truncate(time.Second), Errors: recorder.recent(), Callers: recorder.all()}
+	v := view{Facts: facts, Bar: facts.Quota.bar(), Now: now, Uptime: now.Sub(facts.Started).Truncate(time.Second), Errors: recorder.recent(), Callers: recorder.all()}
 	if len(v.Callers) > shownCallers {
 		v.More = len(v.Callers) - shownCallers
 		v.Callers = v.Callers[:shownCallers]

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,11 @@ import (
 func facts() Facts {
 	return Facts{
 		Version: "1.2.3", Revision: "abcdef", Started: at(0), TallyHost: "api.tally.so",
-		KeyAlias: "a1b2c3", KeyState: "rejected", KeySince: at(5), Drift: 7,
+		KeyAlias: "a1b2c3", KeyState: "rejected", KeySince: at(5), Drift: 7, CircuitOpen: true, InFlight: 12,
+		Memory: Memory{Entries: 3, Bytes: 3 << 19, Stored: 20, Shared: 5, Fetched: 9},
+		Quota: &Quota{Limit: 100, Margin: 10, Used: 55, Waiting: 4, BatchWaiting: 1, PausedUntil: at(30), Shares: []Share{
+			{Name: "<b>web</b>", Weight: 3, Used: 30, Waiting: 3}, {Batch: true, Weight: 1, Used: 20, Waiting: 1},
+		}},
 	}
 }
 
@@ -53,6 +58,9 @@ func TestPage(t *testing.T) {
 	text := strings.Join(strings.Fields(strings.Join(words(t, body), " ")), " ")
 	for _, want := range []string{
 		"Key rejected since 2026-11-23 12:00:05Z (a1b2c3)", "Tally api.tally.so", "Version 1.2.3 abcdef", "Drift 7 values",
+		"Requests suspended", "In flight 12 calls", "3 answers in 1.5 MiB; reads answered from memory 20, with a call under way 5, by Tally 9",
+		"55 of 100 used, 10 left to others who use the key; 4 calls wait, 1 of them batch.", "Paused until 2026-11-23 12:00:30Z",
+		"<b>web</b> interactive 3 30 3", "anonymous batch 1 20 1",
 		"billing 1 0 2026-11-23 12:00:01Z", "anonymous 1 1 2026-11-23 12:00:09Z", "TALLY_KEY_REJECTED 1",
 		"2026-11-23 12:00:09Z tallyd.v1.UserService/GetCurrentUser Unauthenticated TALLY_KEY_REJECTED anonymous req-1",
 	} {
@@ -195,5 +203,27 @@ func TestPageOnASocket(t *testing.T) {
 	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 	if got, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200") {
 		t.Errorf("GET / = %.200s, %v, want 200", got, err)
+	}
+}
+
+// TestBar draws each part as wide as it is, and never more than there is room for.
+func TestBar(t *testing.T) {
+	_, body := page(t, NewRecorder())
+	got := regexp.MustCompile(`class="([a-z0-9]+)" style="width: ([0-9.]+)%" title="([^"]*)"`).FindAllStringSubmatch(body, -1)
+	var parts []string
+	for _, part := range got {
+		parts = append(parts, strings.Join(part[1:], " "))
+	}
+	want := []string{"c0 30.00 &lt;b&gt;web&lt;/b&gt;", "c1 20.00 anonymous", "before 5.00 before this start", "margin 10.00 left to others"}
+	if !slices.Equal(parts, want) {
+		t.Errorf("the bar has %q, want %q", parts, want)
+	}
+	crowded := &Quota{Limit: 10, Margin: 5, Used: 15, Shares: []Share{{Name: "a", Used: 15}}}
+	sum := 0.0
+	for _, part := range crowded.bar() {
+		sum += part.Percent
+	}
+	if sum > 100.001 {
+		t.Errorf("the bar of %+v is %v %% long, want at most 100", crowded, sum)
 	}
 }

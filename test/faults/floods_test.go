@@ -86,7 +86,9 @@ func TestRapidReset(t *testing.T) {
 }
 
 // anew are the headers of a call that wants a request to Tally of its own: others for the same would share one.
-func anew() []field { return usual("/tallyd.v1.FormService/GetForm", field{"cache-control", "no-cache"}) }
+func anew() []field {
+	return usual("/tallyd.v1.FormService/GetForm", field{"cache-control", "no-cache"})
+}
 
 // openAndReset takes back the oldest stream and opens another, which is whole each second time and taken back at once else.
 func (w *wire) openAndReset(n int, message []byte) error {
