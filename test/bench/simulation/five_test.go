@@ -218,31 +218,30 @@ func requestsOf(t *testing.T, sandbox program) (served, refused int) {
 // publish writes the table into the guide and draws the plot beside it.
 func publish(t *testing.T, clients []client, logs []log, served, refused int) {
 	t.Helper()
-	heads := []string{"client", "weight", "what it does", "answers", "a minute", "refused", "wait p50", "p99", "longest", "refusal p99"}
+	heads := []string{"client", "weight", "what it does", "answers", "a minute", "refused at once", "refused later", "wait p50", "p99", "longest"}
 	var rows [][]string
 	total := 0
 	for i, c := range clients {
-		var waits, refusals []float64
+		var waits []float64
+		late := 0
 		for _, a := range logs[i].answers {
 			waits = append(waits, a.y)
 		}
 		for _, r := range logs[i].refusals {
-			refusals = append(refusals, float64(r.Microseconds())/1000)
+			if r > 100*time.Millisecond {
+				late++
+			}
 		}
 		slices.Sort(waits)
-		slices.Sort(refusals)
 		total += len(waits)
 		row := []string{
 			"`" + c.name + "`", fmt.Sprint(c.weight), c.says, fmt.Sprint(len(waits)), fmt.Sprintf("%.1f", float64(len(waits)) / *minutes),
-			fmt.Sprint(len(refusals)), "–", "–", "–", "–",
+			fmt.Sprint(len(logs[i].refusals) - late), fmt.Sprint(late), "–", "–", "–",
 		}
 		if len(waits) > 0 {
 			for at, share := range []float64{0.5, 0.99, 1} {
-				row[6+at] = fmt.Sprintf("%.2f s", percentile(waits, share))
+				row[7+at] = fmt.Sprintf("%.2f s", percentile(waits, share))
 			}
-		}
-		if len(refusals) > 0 {
-			row[9] = fmt.Sprintf("%.1f ms", percentile(refusals, 0.99))
 		}
 		rows = append(rows, row)
 	}
