@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,7 +20,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -28,6 +29,9 @@ import (
 
 // minutes is how long the five clients hammer in real time, for the guide; a second and a half proves that it works.
 var minutes = flag.Float64("minutes", 0, "real minutes for which five clients hammer the real program")
+
+// atOnceLimit parts the calls that were refused on arrival from those that waited in vain.
+const atOnceLimit = 100 * time.Millisecond
 
 // guide is the page that shows what became of them.
 const guide = "../../../docs/guides/quota.md"
@@ -58,6 +62,8 @@ type log struct {
 	mu       sync.Mutex
 	answers  []point // when each came, in seconds, and how long it took
 	refusals []time.Duration
+	cost     int // what the trailers tell, of answers and refusals
+	waiting  int // the most calls that waited at once, by GetQuota
 	odd      []string
 }
 
@@ -91,9 +97,9 @@ func launch(t *testing.T, path, line string, env []string, args ...string) progr
 	return program{}
 }
 
-// rules is the policy of the five, who say by their sidecar who they are.
+// rules is the policy of the five, who prove by certificates who they are.
 func rules(clients []client) string {
-	text := "identify: [xfcc: {}]\ncallers:\n"
+	text := "identify: [mtls: {}]\ncallers:\n"
 	for _, c := range clients {
 		priority := "interactive"
 		if c.batch {
@@ -108,16 +114,17 @@ func rules(clients []client) string {
 // hammer calls until ctx ends, each call for a request of its own.
 func (c client) hammer(ctx context.Context, conn *grpc.ClientConn, begin time.Time, l *log) {
 	submissions := tallydv1.NewSubmissionServiceClient(conn)
-	ctx = metadata.AppendToOutgoingContext(ctx, "cache-control", "no-cache",
-		"x-forwarded-client-cert", "By=spiffe://shop/tallyd;URI=spiffe://shop/"+c.name)
+	ctx = metadata.AppendToOutgoingContext(ctx, "cache-control", "no-cache")
 	for ctx.Err() == nil {
 		asked := time.Now()
 		within, cancel := context.WithTimeout(ctx, c.deadline)
-		_, err := submissions.ListSubmissions(within, &tallydv1.ListSubmissionsRequest{FormId: "Repair", PageSize: 5})
+		var trailer metadata.MD
+		_, err := submissions.ListSubmissions(within, &tallydv1.ListSubmissionsRequest{FormId: "Repair", PageSize: 5}, grpc.Trailer(&trailer))
 		cancel()
 		took := time.Since(asked)
 		pause := c.think
 		l.mu.Lock()
+		l.cost += costOf(trailer)
 		switch {
 		case err == nil:
 			l.answers = append(l.answers, point{time.Since(begin).Seconds(), took.Seconds()})
@@ -136,6 +143,53 @@ func (c client) hammer(ctx context.Context, conn *grpc.ClientConn, begin time.Ti
 	}
 }
 
+// watch asks every second how many of the client's calls wait.
+func (c client) watch(ctx context.Context, conn *grpc.ClientConn, l *log) {
+	quotas := tallydv1.NewQuotaServiceClient(conn)
+	for {
+		resp, err := quotas.GetQuota(ctx, &tallydv1.GetQuotaRequest{})
+		l.mu.Lock()
+		switch {
+		case err == nil:
+			l.waiting = max(l.waiting, int(resp.GetQuota().GetOwnWaiting()))
+		case ctx.Err() == nil:
+			l.odd = append(l.odd, err.Error())
+		}
+		l.mu.Unlock()
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// costOf returns how many requests a call took; 0 where it does not say.
+func costOf(trailer metadata.MD) int {
+	cost, _ := strconv.Atoi(strings.Join(trailer.Get("tallyd-cost"), ""))
+	return cost
+}
+
+// startBoth builds the program and starts it twice: as a sandbox, and in front of that with the policy of the five.
+func startBoth(t *testing.T, clients []client, issuer *authority) (sandbox, tallyd program) {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "tallyd")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/tallyd")
+	build.Dir = filepath.Join("..", "..", "..")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build tallyd: %v\n%s", err, output)
+	}
+	policy := filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(policy, []byte(rules(clients)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sandbox = launch(t, binary, "ready at ", nil, "sandbox", "--listen", "127.0.0.1:0", "--rate", "100")
+	tallyd = launch(t, binary, "tallyd is ready at ", []string{"TALLY_API_KEY=tly-sandbox"}, append([]string{
+		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "", "--tally-url", sandbox.address, "--policy", policy,
+	}, issuer.flags(t)...)...)
+	return sandbox, tallyd
+}
+
 // TestFiveClients lets five clients, of which one is a back-fill and one asks for ten times its share, hammer the real program in front
 // of a sandbox that allows 100 requests a minute: the sandbox answers no 429, and each gets its share. With -minutes it renews the guide.
 func TestFiveClients(t *testing.T) {
@@ -143,20 +197,9 @@ func TestFiveClients(t *testing.T) {
 	if length == 0 {
 		length = 1500 * time.Millisecond
 	}
-	binary := filepath.Join(t.TempDir(), "tallyd")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/tallyd")
-	build.Dir = filepath.Join("..", "..", "..")
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build tallyd: %v\n%s", err, output)
-	}
 	clients := fiveClients()
-	policy := filepath.Join(t.TempDir(), "policy.yaml")
-	if err := os.WriteFile(policy, []byte(rules(clients)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sandbox := launch(t, binary, "ready at ", nil, "sandbox", "--listen", "127.0.0.1:0", "--rate", "100")
-	tallyd := launch(t, binary, "tallyd is ready at ", []string{"TALLY_API_KEY=tly-sandbox"},
-		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "", "--tally-url", sandbox.address, "--policy", policy)
+	issuer := newAuthority(t)
+	sandbox, tallyd := startBoth(t, clients, issuer)
 	logs := make([]log, len(clients))
 	// Calls under way at the end are cancelled; with a deadline theirs would be shorter than they say.
 	ctx, cancel := context.WithCancel(t.Context())
@@ -165,11 +208,12 @@ func TestFiveClients(t *testing.T) {
 	time.AfterFunc(length, cancel)
 	var workers sync.WaitGroup
 	for i, c := range clients {
-		conn, err := grpc.NewClient(tallyd.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		conn, err := grpc.NewClient(tallyd.address, grpc.WithTransportCredentials(credentials.NewTLS(issuer.client(t, "spiffe://shop/"+c.name))))
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close() })
+		workers.Go(func() { c.watch(ctx, conn, &logs[i]) })
 		for range c.workers {
 			workers.Go(func() { c.hammer(ctx, conn, begin, &logs[i]) })
 		}
@@ -179,10 +223,16 @@ func TestFiveClients(t *testing.T) {
 	if refused != 0 {
 		t.Errorf("the sandbox answered %d of %d requests with 429, want 0", refused, served)
 	}
+	cost := 0
 	for i := range logs {
+		cost += logs[i].cost
 		if len(logs[i].odd) > 0 {
 			t.Errorf("%s: %d calls ended oddly, such as in %s", clients[i].name, len(logs[i].odd), logs[i].odd[0])
 		}
+	}
+	// What was under way at the end has no trailer, and the check of the key is tallyd's own.
+	if cost == 0 || cost > served {
+		t.Errorf("the trailers tell of %d requests, want at most the %d that the sandbox got", cost, served)
 	}
 	if *minutes > 0 {
 		publish(t, clients, logs, served, refused)
@@ -218,30 +268,27 @@ func requestsOf(t *testing.T, sandbox program) (served, refused int) {
 // publish writes the table into the guide and draws the plot beside it.
 func publish(t *testing.T, clients []client, logs []log, served, refused int) {
 	t.Helper()
-	heads := []string{"client", "weight", "what it does", "answers", "a minute", "refused at once", "refused later", "wait p50", "p99", "longest"}
+	heads := []string{"client", "weight", "what it does", "answers", "a minute", "cost", "most waiting", "refused at once", "p99 of these", "refused after a wait", "p50 of these", "wait p50", "p99", "longest"}
 	var rows [][]string
 	total := 0
 	for i, c := range clients {
 		var waits []float64
-		late := 0
+		var atOnce, late []float64
 		for _, a := range logs[i].answers {
 			waits = append(waits, a.y)
 		}
 		for _, r := range logs[i].refusals {
-			if r > 100*time.Millisecond {
-				late++
+			if r > atOnceLimit {
+				late = append(late, r.Seconds())
+			} else {
+				atOnce = append(atOnce, r.Seconds())
 			}
 		}
-		slices.Sort(waits)
 		total += len(waits)
 		row := []string{
 			"`" + c.name + "`", fmt.Sprint(c.weight), c.says, fmt.Sprint(len(waits)), fmt.Sprintf("%.1f", float64(len(waits)) / *minutes),
-			fmt.Sprint(len(logs[i].refusals) - late), fmt.Sprint(late), "–", "–", "–",
-		}
-		if len(waits) > 0 {
-			for at, share := range []float64{0.5, 0.99, 1} {
-				row[7+at] = fmt.Sprintf("%.2f s", percentile(waits, share))
-			}
+			fmt.Sprint(logs[i].cost), fmt.Sprint(logs[i].waiting), fmt.Sprint(len(atOnce)), told(atOnce, 0.99), fmt.Sprint(len(late)), told(late, 0.5),
+			told(waits, 0.5), told(waits, 0.99), told(waits, 1),
 		}
 		rows = append(rows, row)
 	}
@@ -259,6 +306,15 @@ func publish(t *testing.T, clients []client, logs []log, served, refused int) {
 		t.Fatal(err)
 	}
 	page{published}.save(t, "five-clients.svg", fiveFigure(clients, logs).draw())
+}
+
+// told returns a percentile of times as the table shows it.
+func told(seconds []float64, share float64) string {
+	if len(seconds) == 0 {
+		return "–"
+	}
+	slices.Sort(seconds)
+	return fmt.Sprintf("%.3g s", percentile(seconds, share))
 }
 
 // fiveFigure shows how the answers of each added up.
