@@ -152,7 +152,8 @@ func (c *caller) charge() {
 	c.next += c.step()
 }
 
-// ahead returns how many calls of the class come before the call at index of the caller's queue, those that come later aside.
+// ahead returns how many calls of the class come before the call at index of the caller's queue. Callers that wait now are expected to
+// come again, as often as in the last minute: those who call anew after each answer show only a few calls at a time.
 func (c *caller) ahead(index int) int {
 	due := c.next
 	if len(c.queue) == 0 {
@@ -165,7 +166,7 @@ func (c *caller) ahead(index int) int {
 		case other == c:
 			level = 0
 		case lead > 0:
-			ahead += min(len(other.queue), int((lead+other.step()-1)/other.step()))
+			ahead += min(len(other.queue)+other.used, int((lead+other.step()-1)/other.step()))
 		}
 	}
 	return ahead

@@ -42,6 +42,11 @@ func (s *Scheduler) wait(c Caller, now time.Time) time.Duration {
 // it takes to the nth of one priority, of which so many must wait.
 func (s *Scheduler) play(batch bool, nth, people, batches int, now time.Time) time.Duration {
 	s.update(now)
+	if batch {
+		batches = max(batches, nth)
+	} else {
+		people = max(people, nth)
+	}
 	trip := s.trips.least()
 	p := s.future(now.Add(trip + window))
 	for at := now; ; {
