@@ -15,8 +15,9 @@ func (x *exchange) takeSlot(ctx context.Context) (*quota.Slot, *Error) {
 		return nil, nil //nolint:nilnil // any number may leave
 	}
 	if x.options.key != nil {
-		// There are two checks of the key a minute at most, and calls wait for them.
-		ctx = quota.NewContext(ctx, quota.House)
+		// There are two checks of the key a minute at most, and calls wait for them. Whose call asked, and who waits with it, is no
+		// matter.
+		ctx = quota.NewGroup(quota.NewContext(ctx, quota.House))
 	}
 	slot, err := x.client.config.Quota.Take(ctx)
 	if err == nil {
