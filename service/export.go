@@ -1,7 +1,10 @@
 package service
 
 import (
+	"cmp"
 	"errors"
+	"math"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -28,8 +31,17 @@ func (s *submissions) ExportSubmissions(
 	if err != nil {
 		return err
 	}
-	x.send, x.pace = stream.Send, s.pace
 	ctx := tally.WithFreshness(quota.AsBatch(stream.Context()), 0)
+	x.pace, x.send = s.pace, func(m *tallydv1.ExportSubmissionsResponse) error {
+		// A page is long: a server that stops, or a caller that left, must not wait for its end.
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return stream.Send(m)
+	}
+	if x.at.Ended {
+		return x.progress(nil)
+	}
 	for first, barren := true, 0; barren < maxBarren; first = false {
 		page, err := fetch[tallydv1.ListSubmissionsResponse](ctx, s.tally, x.list(), s.typed(req.GetView()))
 		if err != nil {
@@ -39,8 +51,11 @@ func (s *submissions) ExportSubmissions(
 		if err := x.page(page, first); err != nil {
 			return err
 		}
+		if x.resumed && !first {
+			return staleToken() // what arrived may have moved its submissions to the next page, hardly further
+		}
 		if page.GetNextPageToken() == "" {
-			return x.progress(nil)
+			return x.end()
 		}
 		if barren++; x.at.Done > done {
 			barren = 0
@@ -56,7 +71,7 @@ type export struct {
 	at      exportCursor
 	edge    map[string]bool // ids handed out that were sent off at at.Edge
 	asked   int64           // the end that the present page was asked for with
-	resumed bool            // the next page holds what an earlier stream handed out
+	resumed bool            // where the earlier stream ended has yet to be found by the last ids that it handed out
 	send    func(*tallydv1.ExportSubmissionsResponse) error
 	pace    func() time.Duration
 }
@@ -64,7 +79,8 @@ type export struct {
 func newExport(req *tallydv1.ExportSubmissionsRequest) (*export, error) {
 	x := &export{req: req, digest: exportDigest(req), edge: map[string]bool{}}
 	if end := req.GetEndTime(); end != nil {
-		x.at.End = end.AsTime().UnixMilli()
+		// 0 stands for no end, and nothing is as old as that or the millisecond after.
+		x.at.End = cmp.Or(end.AsTime().UnixMilli(), 1)
 	}
 	token := req.GetResumeToken()
 	if token == "" {
@@ -72,13 +88,21 @@ func newExport(req *tallydv1.ExportSubmissionsRequest) (*export, error) {
 	}
 	at, ok := decodeExportCursor(token)
 	if !ok || at.Digest != x.digest {
-		return nil, &localError{reason: tallydv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID, effect: tally.Read}
+		return nil, staleToken()
 	}
-	x.at, x.resumed = at, true
+	x.at, x.resumed = at, !at.knowsEdge()
+	for _, id := range at.Last {
+		x.edge[id] = true
+	}
 	if !at.Paged && at.Page == "" && at.Edge != 0 {
 		x.at.End = at.Edge
 	}
 	return x, nil
+}
+
+// staleToken is a token that says nothing about where to go on.
+func staleToken() error {
+	return &localError{reason: tallydv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID, effect: tally.Read}
 }
 
 // list asks for the page that comes next.
@@ -97,27 +121,18 @@ func (x *export) list() *tallydv1.ListSubmissionsRequest {
 func (x *export) page(page *tallydv1.ListSubmissionsResponse, first bool) error {
 	items := page.GetSubmissions()
 	x.asked = x.at.End
+	// One without a time has no place to go on from, and an end might hide it, or others like it: not even a resume may ask for one.
+	x.at.Paged = x.at.Paged || slices.ContainsFunc(items, untimed)
 	if first {
 		if err := x.begin(page); err != nil {
 			return err
 		}
 	}
-	progress := x.state()
-	if first {
-		progress = nil
+	if !x.inOrder(items) {
+		return exportError("the list is not newest first, so that some could be missed")
 	}
-	for i, item := range x.rest(items) {
-		if i > 0 && newer(item, items[i-1]) {
-			return exportError("the list is not newest first, so that none could be missed")
-		}
-		if x.handedOut(item) {
-			continue
-		}
-		x.note(item)
-		if err := x.hand(item, progress); err != nil {
-			return err
-		}
-		progress = nil
+	if err := x.handAll(x.rest(items), first); err != nil {
+		return err
 	}
 	switch {
 	case x.at.Paged, x.asked == x.at.Edge:
@@ -129,53 +144,73 @@ func (x *export) page(page *tallydv1.ListSubmissionsResponse, first bool) error 
 	return nil
 }
 
+// handAll hands out what is new. The first message of all has the progress already.
+func (x *export) handAll(items []*tallydv1.Submission, first bool) error {
+	progress := x.state()
+	if first {
+		progress = nil
+	}
+	for _, item := range items {
+		if x.handedOut(item) {
+			continue
+		}
+		x.note(item)
+		if err := x.hand(item, progress); err != nil {
+			return err
+		}
+		progress = nil
+	}
+	return nil
+}
+
 // begin tells what the export is about.
 func (x *export) begin(page *tallydv1.ListSubmissionsResponse) error {
 	if x.req.GetResumeToken() == "" {
 		x.at.Total = totalOf(x.req, page.GetTotals())
 		// What arrives from now on is not part of the export, not even when it is taken up again before its first submission.
-		if items := page.GetSubmissions(); len(items) > 0 && items[0].GetSubmitTime() != nil && x.at.End == 0 {
+		if items := page.GetSubmissions(); len(items) > 0 && !x.at.Paged && x.at.End == 0 {
 			x.at.End = items[0].GetSubmitTime().AsTime().UnixMilli()
 		}
 	}
 	return x.progress(page.GetQuestions())
 }
 
-// rest leaves out, of the first page after a resume, what the earlier stream handed out: up to its last submission, or, if that is
-// gone, as many of its instant as it handed out beside it. The indexes stay those of the page.
-func (x *export) rest(items []*tallydv1.Submission) func(func(int, *tallydv1.Submission) bool) {
-	start := 0
-	if x.resumed {
-		start = x.resume(items)
-		x.resumed = false
+// inOrder tells whether a page is newest first, those without a time aside. Where pages are counted, it must go on behind the one before;
+// elsewhere its beginning may have been handed out.
+func (x *export) inOrder(items []*tallydv1.Submission) bool {
+	last := int64(math.MaxInt64)
+	if x.at.Paged && x.at.Page != "" && !x.resumed && x.at.Edge != 0 {
+		last = x.at.Edge
 	}
-	return func(yield func(int, *tallydv1.Submission) bool) {
-		for i := start; i < len(items); i++ {
-			if !yield(i, items[i]) {
-				return
-			}
+	for _, item := range items {
+		at, known := sentOff(item)
+		if known && at > last {
+			return false
+		}
+		if known {
+			last = at
 		}
 	}
+	return true
 }
 
-func (x *export) resume(items []*tallydv1.Submission) int {
-	ties, start := 0, 0
-	for i, item := range items {
-		at, known := sentOff(item)
-		if known && at == x.at.Edge {
-			if ties++; ties < x.at.Ties {
-				start = i + 1
-			}
-		}
-		if item.GetId() == x.at.Last {
-			start = i + 1
+// rest leaves out, after a resume, what the earlier stream handed out, where its token does not name it all: up to the last that it
+// does name, on this page or the next. So many at one instant must come in the same order again.
+func (x *export) rest(items []*tallydv1.Submission) []*tallydv1.Submission {
+	if !x.resumed {
+		return items
+	}
+	start := len(items)
+	for i, item := range slices.Backward(items) {
+		if slices.Contains(x.at.Last, item.GetId()) {
+			x.resumed, start = false, i+1
 			break
 		}
 	}
 	for _, item := range items[:start] {
 		x.edge[item.GetId()] = true
 	}
-	return start
+	return items[start:]
 }
 
 // handedOut tells what the caller has, or what arrived after the export began.
@@ -190,19 +225,18 @@ func (x *export) handedOut(item *tallydv1.Submission) bool {
 // note moves on behind a submission.
 func (x *export) note(item *tallydv1.Submission) {
 	at, known := sentOff(item)
-	switch {
-	case !known:
-		// It has no place in time to go on from, and an end might hide others like it.
-		x.at.Paged, x.at.End = true, x.asked
-	case at != x.at.Edge:
-		x.at.Edge, x.at.Ties = at, 1
+	if known && at != x.at.Edge {
+		x.at.Edge, x.at.Ties = at, 0
 		clear(x.edge)
-		x.edge[item.GetId()] = true
-	default:
+		if !x.at.Paged {
+			x.at.Last = x.at.Last[:0]
+		}
+	}
+	if known {
 		x.at.Ties++
 		x.edge[item.GetId()] = true
 	}
-	x.at.Last = item.GetId()
+	x.at.add(item.GetId())
 	x.at.Done++
 }
 
@@ -214,6 +248,15 @@ func (x *export) hand(item *tallydv1.Submission, progress *tallydv1.ExportProgre
 // progress sends how far the export is, with the questions when it begins.
 func (x *export) progress(questions []*tallydv1.Question) error {
 	return x.send(&tallydv1.ExportSubmissionsResponse{Questions: questions, ResumeToken: x.token(), Progress: x.state()})
+}
+
+// end tells that all are handed out.
+func (x *export) end() error {
+	if x.resumed {
+		return staleToken() // none of the submissions that it names is there any more: to go on might miss some
+	}
+	x.at.Ended = true
+	return x.progress(nil)
 }
 
 // state is how far the export is.
@@ -253,11 +296,7 @@ func sentOff(item *tallydv1.Submission) (int64, bool) {
 	return at.AsTime().UnixMilli(), at != nil
 }
 
-func newer(item, before *tallydv1.Submission) bool {
-	a, known := sentOff(item)
-	b, too := sentOff(before)
-	return known && too && a > b
-}
+func untimed(item *tallydv1.Submission) bool { return item.GetSubmitTime() == nil }
 
 func exportError(why string) error {
 	return &tally.Error{Kind: tally.KindProtocol, Effect: tally.Read, Outcome: tally.OutcomeUnknown, Err: errors.New(why)}
