@@ -41,6 +41,7 @@ func TestExportIsWhole(t *testing.T) {
 		{"pages at an instant", newArchive(2345, 1200)},
 		{"all at an instant", newArchive(1700, 1700)},
 		{"an end read as its day", func() *archive { a := newArchive(2345, 1); a.coarse = true; return a }()},
+		{"more pages than may bring nothing", func() *archive { a := newArchive(1600, 1); a.most = 7; return a }()},
 		{"growth", func() *archive { a := newArchive(2345, 3); a.between = grow; return a }()},
 		{"deletions", func() *archive { a := newArchive(2345, 3); a.between = shrink; return a }()},
 		{"one without a time", func() *archive { a := newArchive(2345, 1); a.items[700].at = 0; return a }()},

@@ -340,7 +340,8 @@ type ExportSubmissionsRequest struct {
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// How much of each answer is returned.
 	View SubmissionView `protobuf:"varint,5,opt,name=view,proto3,enum=tallyd.v1.SubmissionView" json:"view,omitempty"`
-	// `resume_token` of the last message that was received, to go on behind it; empty to begin. The other fields must be the same.
+	// `resume_token` of the last message that was received, to go on behind it; empty to begin. The other fields must be the same. Behind
+	// the last message of an export there is one more, which says the same.
 	ResumeToken   string `protobuf:"bytes,6,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -423,7 +424,8 @@ type ExportSubmissionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The next submission; unset in the first message and in the last.
 	Submission *Submission `protobuf:"bytes,1,opt,name=submission,proto3" json:"submission,omitempty"`
-	// Goes on behind this message; opaque, valid as long as the form is there.
+	// Goes on behind this message; opaque, valid as long as the form is there, unless more than 15 submissions before it were sent off in
+	// its very millisecond and the last 16 were all deleted.
 	ResumeToken string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	// How far the export is: in the first message, in the last, and with the first submission of each page.
 	Progress *ExportProgress `protobuf:"bytes,3,opt,name=progress,proto3" json:"progress,omitempty"`
