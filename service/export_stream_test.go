@@ -20,6 +20,7 @@ import (
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
 	"github.com/tallyd/tallyd/service"
 	"github.com/tallyd/tallyd/service/apikey"
+	"github.com/tallyd/tallyd/service/quota"
 	"github.com/tallyd/tallyd/service/tally"
 )
 
@@ -169,5 +170,24 @@ func TestRow60KeyRevokedDuringExport(t *testing.T) {
 	rest, err := export(t.Context(), t, w, &tallydv1.ExportSubmissionsRequest{FormId: "f1", ResumeToken: part.last.GetResumeToken()}, 0)
 	if got := slices.Concat(part.ids, rest.ids); err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %s", err, difference(want, got))
+	}
+}
+
+// TestExportGoesLast takes its pages at batch priority, and tells from the quota when it will be done.
+func TestExportGoesLast(t *testing.T) {
+	scheduler := quota.New(quota.Config{Rate: 100, Unused: true})
+	w := newWorldOf(t, newArchive(1100, 1).serve, func(c *tally.Config) { c.Quota = scheduler })
+	got, err := export(t.Context(), t, w, &tallydv1.ExportSubmissionsRequest{FormId: "f1"}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	callers := scheduler.Standing().Callers
+	if len(callers) != 1 || !callers[0].Batch || callers[0].Used == 0 {
+		t.Errorf("the pages are taken by %+v, want a caller at batch priority", callers)
+	}
+	// Three pages of which the last one overlaps each: at a hundred a minute about two seconds.
+	left := time.Until(got.first.GetProgress().GetEstimatedEndTime().AsTime())
+	if left < time.Second || left > 3*time.Second {
+		t.Errorf("the export says that it ends in %v, want about 1.8 s", left)
 	}
 }

@@ -50,8 +50,9 @@ type guarded struct {
 	audit   *lockedBuffer
 	file    string
 	paths   *lockedBuffer
-	failing atomic.Int32 // the status of every answer; 0 for the sandbox's own
-	answers sync.Map     // by METHOD /PATH, what is answered in place of the sandbox
+	failing atomic.Int32                  // the status of every answer; 0 for the sandbox's own
+	answers sync.Map                      // by METHOD /PATH, what is answered in place of the sandbox
+	held    atomic.Pointer[chan struct{}] // every answer waits until it is closed; nil for none
 }
 
 func newGuarded(t testing.TB, rules string, change ...func(*tally.Config)) *guarded {
@@ -64,6 +65,9 @@ func newGuarded(t testing.TB, rules string, change ...func(*tally.Config)) *guar
 	g := &guarded{world: &world{log: &lockedBuffer{}}, sandbox: box, audit: &lockedBuffer{}, paths: &lockedBuffer{}}
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = g.paths.Write([]byte(r.Method + " " + r.URL.RequestURI() + "\n"))
+		if held := g.held.Load(); held != nil {
+			<-*held
+		}
 		if code := g.failing.Load(); code != 0 {
 			w.WriteHeader(int(code))
 			return

@@ -3,6 +3,7 @@ package service_test
 import (
 	"context"
 	"net/http"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -126,6 +127,12 @@ func TestWritesMakeForget(t *testing.T) {
 			[]rpc{getForm("Repair"), getForm("NewsLt"), questions, workspaces},
 		},
 		{
+			"a workspace, and so the forms in it",
+			rpc{"WorkspaceService/DeleteWorkspace", &tallydv1.DeleteWorkspaceRequest{WorkspaceId: "wsTeam"}},
+			[]rpc{forms, workspaces},
+			[]rpc{{"UserService/GetCurrentUser", &tallydv1.GetCurrentUserRequest{}}},
+		},
+		{
 			"a write that Tally refuses",
 			rpc{"FormService/DeleteForm", &tallydv1.DeleteFormRequest{FormId: "nosuch"}},
 			[]rpc{forms},
@@ -182,11 +189,21 @@ func TestMissingIsRememberedForAMoment(t *testing.T) {
 	}
 }
 
-// TestMemoryCrossesNoGrant covers row 73: what one caller reads, another who may not gets neither from memory nor from a call under way.
+// TestMemoryCrossesNoGrant covers row 73: what one caller reads, another who may not gets neither from a call under way nor from memory.
 func TestMemoryCrossesNoGrant(t *testing.T) {
 	g := newGuarded(t, everything, caching(t))
 	call := rpc{"FormService/GetForm", &tallydv1.GetFormRequest{FormId: "NewsLt"}}
-	if err := call.call(as(t, "all"), t, g.conn); err != nil {
+	release, read := make(chan struct{}), make(chan error, 1)
+	g.held.Store(&release)
+	go func() { read <- call.call(as(t, "all"), t, g.conn) }()
+	for g.requests() == 0 {
+		runtime.Gosched()
+	}
+	if err := call.call(as(t, "team"), t, g.conn); reasonOf(err) != "CALLER_NOT_ALLOWED" {
+		t.Errorf("GetForm() of a foreign form that is under way = %v, want CALLER_NOT_ALLOWED", err)
+	}
+	close(release)
+	if err := <-read; err != nil {
 		t.Fatal(err)
 	}
 	if err := call.call(as(t, "team"), t, g.conn); reasonOf(err) != "CALLER_NOT_ALLOWED" {

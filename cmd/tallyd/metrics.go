@@ -19,32 +19,29 @@ func newRegistry() *prometheus.Registry {
 	return registry
 }
 
+// onOff returns how to set a gauge that is 1 or 0.
+func onOff(registry *prometheus.Registry, name, help string) func(on bool) {
+	gauge := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	registry.MustRegister(gauge)
+	return func(on bool) { gauge.Set(number(on)) }
+}
+
+func number(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
 // keyGauge returns how to say whether Tally refuses the key: the one thing of which somebody must be woken.
 func keyGauge(registry *prometheus.Registry) func(rejected bool) {
-	gauge := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "tallyd_key_rejected", Help: "1 while Tally refuses the key, so that calls fail without being sent; else 0.",
-	})
-	registry.MustRegister(gauge)
-	return func(rejected bool) {
-		gauge.Set(0)
-		if rejected {
-			gauge.Set(1)
-		}
-	}
+	return onOff(registry, "tallyd_key_rejected", "1 while Tally refuses the key, so that calls fail without being sent; else 0.")
 }
 
 // circuitGauge returns how to say whether requests to Tally are suspended.
 func circuitGauge(registry *prometheus.Registry) func(open bool) {
-	gauge := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "tallyd_circuit_open", Help: "1 while requests to Tally are suspended since it failed, but for one in 10 s that is tried; else 0.",
-	})
-	registry.MustRegister(gauge)
-	return func(open bool) {
-		gauge.Set(0)
-		if open {
-			gauge.Set(1)
-		}
-	}
+	return onOff(registry, "tallyd_circuit_open",
+		"1 while requests to Tally are suspended since it failed, but for one in 10 s that is tried; else 0.")
 }
 
 // showInFlight shows how much work the process holds.
@@ -141,16 +138,9 @@ func (o *onceLog) note(path, kind string) {
 
 // policyGauge returns how to say whether the policy's file, as it is now, counts.
 func policyGauge(registry *prometheus.Registry) func(ok bool) {
-	gauge := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "tallyd_policy_reload_failed", Help: "1 while the policy's file cannot be used and the last good one stays in force; else 0.",
-	})
-	registry.MustRegister(gauge)
-	return func(ok bool) {
-		gauge.Set(1)
-		if ok {
-			gauge.Set(0)
-		}
-	}
+	failed := onOff(registry, "tallyd_policy_reload_failed",
+		"1 while the policy's file cannot be used and the last good one stays in force; else 0.")
+	return func(ok bool) { failed(!ok) }
 }
 
 // countAuditFailures returns how to say that a record of the audit trail is lost.

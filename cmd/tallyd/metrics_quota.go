@@ -32,21 +32,17 @@ func showQuota(registry *prometheus.Registry, q *quota.Scheduler) {
 	if q == nil {
 		return
 	}
-	gauge := func(name, help string, value func(quota.Standing) int) {
+	gauge := func(name, help string, value func(quota.Standing) float64) {
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
-			func() float64 { return float64(value(q.Standing())) }))
+			func() float64 { return value(q.Standing()) }))
 	}
-	gauge("tallyd_quota_limit", "Requests a minute that Tally grants the key.", func(s quota.Standing) int { return s.Rate })
+	gauge("tallyd_quota_limit", "Requests a minute that Tally grants the key.", func(s quota.Standing) float64 { return float64(s.Rate) })
 	gauge("tallyd_quota_margin", "How many of them are left to others who use the same key, as 429s told.",
-		func(s quota.Standing) int { return s.Margin })
-	gauge("tallyd_quota_used", "Requests of the current minute.", func(s quota.Standing) int { return s.Used })
-	gauge("tallyd_quota_waiting", "Calls that wait for a request.", func(s quota.Standing) int { return s.Waiting })
-	gauge("tallyd_quota_paused", "1 while nothing is sent since Tally answered 429; else 0.", func(s quota.Standing) int {
-		if s.PausedUntil.IsZero() {
-			return 0
-		}
-		return 1
-	})
+		func(s quota.Standing) float64 { return float64(s.Margin) })
+	gauge("tallyd_quota_used", "Requests of the current minute.", func(s quota.Standing) float64 { return float64(s.Used) })
+	gauge("tallyd_quota_waiting", "Calls that wait for a request.", func(s quota.Standing) float64 { return float64(s.Waiting) })
+	gauge("tallyd_quota_paused", "1 while nothing is sent since Tally answered 429; else 0.",
+		func(s quota.Standing) float64 { return number(!s.PausedUntil.IsZero()) })
 }
 
 // showCache shows what the cache did at every scrape.

@@ -164,7 +164,7 @@ func TestBatchTurnBetween(t *testing.T) {
 func TestBatchIsNotStarved(t *testing.T) {
 	for _, rate := range []int{1, 7, 15, 100, 250} {
 		synctest.Test(t, func(t *testing.T) {
-			s := warm(t, quota.Config{Rate: rate, Queue: 3000, Queues: 3000})
+			s := warm(t, quota.Config{Rate: rate, CallerQueue: 3000, Queue: 3000})
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Hour/time.Duration(max(rate/10, 1)))
 			defer cancel()
 			people, fill := &clients{s: s, trip: trip}, &clients{s: s, trip: trip}

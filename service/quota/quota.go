@@ -29,8 +29,8 @@ const (
 type Config struct {
 	// Rate is how many requests a minute Tally grants; at least 1.
 	Rate int
-	// Queue is how many calls of one caller may wait, and Queues how many of all; 0 for 200 and 2000.
-	Queue, Queues int
+	// CallerQueue is how many calls of one caller may wait, and Queue how many of all; 0 for 200 and 2000.
+	CallerQueue, Queue int
 	// Log keeps the slots taken over a restart. Without one, or with a new one, the first minute is paced evenly, unless Unused tells
 	// that the minute before the start saw no request.
 	Log    *Log
@@ -61,11 +61,11 @@ func New(config Config) *Scheduler {
 	now := time.Now()
 	s := &Scheduler{config: config, callers: map[callerKey]*caller{}}
 	s.config.Rate = max(config.Rate, 1)
-	if config.Queue == 0 {
-		s.config.Queue = 200
+	if config.CallerQueue == 0 {
+		s.config.CallerQueue = 200
 	}
-	if config.Queues == 0 {
-		s.config.Queues = 2000
+	if config.Queue == 0 {
+		s.config.Queue = 2000
 	}
 	s.pool.burst = credit{level: float64(s.config.Rate), at: now}
 	if !config.Unused && (config.Log == nil || config.Log.fresh) {
@@ -187,8 +187,8 @@ func gaveUp(ctx context.Context, c Caller, wait time.Duration) error {
 
 // refusal tells whether it is known already that no slot comes in time.
 func (s *Scheduler) refusal(ctx context.Context, w *waiter, now time.Time) error {
-	full := s.waiting > s.config.Queues ||
-		!slices.ContainsFunc(w.callers, func(c *caller) bool { return len(c.queue) <= s.config.Queue })
+	full := s.waiting > s.config.Queue ||
+		!slices.ContainsFunc(w.callers, func(c *caller) bool { return len(c.queue) <= s.config.CallerQueue })
 	if !full && w.deadline.IsZero() {
 		return nil
 	}

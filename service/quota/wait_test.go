@@ -64,7 +64,7 @@ func TestDeadline(t *testing.T) {
 func TestQueueBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		s := warm(t, quota.Config{Rate: 1, Queue: 3, Queues: 5})
+		s := warm(t, quota.Config{Rate: 1, CallerQueue: 3, Queue: 5})
 		use(as(t, "a"), t, s, 0)
 		c := &clients{s: s, trip: trip}
 		for _, tt := range []struct {
