@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	_ "github.com/tallyd/tallyd/gen/tallyd/config/v1"
+	_ "github.com/tallyd/tallyd/gen/tallyd/log/v1"
 	_ "github.com/tallyd/tallyd/gen/tallyd/v1" // Without it no option could be read and no generated file compared.
 	contract "github.com/tallyd/tallyd/proto"
 )

@@ -15,12 +15,12 @@ import (
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
 )
 
-// methodProblems returns what is missing from an RPC, one sentence each. Streams and what tells a caller of itself are tallyd's own:
-// they have no route and no page of Tally's.
+// methodProblems returns what is missing from an RPC, one sentence each. Streams and what costs no request are
+// tallyd's own: they have no route and no page of Tally's.
 func methodProblems(method protoreflect.MethodDescriptor) []string {
 	found := append(listProblems(method), reasonProblems(method)...)
 	found = append(found, resourceProblems(method)...)
-	if method.IsStreamingServer() || method.IsStreamingClient() || resourceOf(method).GetOwn() {
+	if method.IsStreamingServer() || method.IsStreamingClient() || costsNothing(method) {
 		return found
 	}
 	if !strings.Contains(leadingComment(method), "\n Tally: https://developers.tally.so/") {
@@ -94,10 +94,12 @@ func pathProblems(method protoreflect.MethodDescriptor, path string) (found []st
 // listProblems holds the option `list` and the fields of AIP-158 together.
 func listProblems(method protoreflect.MethodDescriptor) (found []string) {
 	parts := map[string]bool{
-		"option (tallyd.options.v1.list)":            proto.HasExtension(method.Options(), optionsv1.E_List),
 		"field `int32 page_size` in request":         hasField(method.Input(), "page_size", protoreflect.Int32Kind),
 		"field `string page_token` in request":       hasField(method.Input(), "page_token", protoreflect.StringKind),
 		"field `string next_page_token` in response": hasField(method.Output(), "next_page_token", protoreflect.StringKind),
+	}
+	if !costsNothing(method) {
+		parts["option (tallyd.options.v1.list)"] = proto.HasExtension(method.Options(), optionsv1.E_List)
 	}
 	var missing []string
 	for part, present := range parts {
@@ -110,6 +112,12 @@ func listProblems(method protoreflect.MethodDescriptor) (found []string) {
 	}
 	slices.Sort(missing)
 	return []string{"a list needs all parts of paging or none, add: " + strings.Join(missing, ", ")}
+}
+
+// costsNothing tells what tallyd answers by itself.
+func costsNothing(method protoreflect.MethodDescriptor) bool {
+	docs, _ := proto.GetExtension(method.Options(), optionsv1.E_Docs).(*optionsv1.Docs)
+	return docs.GetCost() == "0"
 }
 
 func reasonProblems(method protoreflect.MethodDescriptor) (found []string) {

@@ -116,8 +116,19 @@ const (
 	ErrorReason_ERROR_REASON_RESPONSE_TOO_LARGE ErrorReason = 41
 	// A defect of tallyd that is no panic, such as an error that nobody classified. INTERNAL.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 42
-	// The resume token is not one that an export of this form with these fields handed out. INVALID_ARGUMENT.
+	// The resume token is not one that a stream with these fields handed out. INVALID_ARGUMENT.
 	ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID ErrorReason = 43
+	// Events behind the resume token are older than what the log keeps. OUT_OF_RANGE; ErrorInfo's metadata has `oldest_resume_token`, which
+	// goes on with all that is left.
+	ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED ErrorReason = 44
+	// The log has lost events. DATA_LOSS; ErrorInfo's metadata has `first_sequence` and `last_sequence`. tallyd asks Tally for what they were.
+	ErrorReason_ERROR_REASON_EVENT_LOG_GAP ErrorReason = 45
+	// The log of events cannot be read or written now. UNAVAILABLE.
+	ErrorReason_ERROR_REASON_EVENT_LOG_UNAVAILABLE ErrorReason = 46
+	// The disk that holds the log of events is full. UNAVAILABLE; the operator must make room.
+	ErrorReason_ERROR_REASON_EVENT_LOG_FULL ErrorReason = 47
+	// This tallyd keeps no log of events: its operator has not set --data-dir or --nats-url. FAILED_PRECONDITION.
+	ErrorReason_ERROR_REASON_EVENT_LOG_OFF ErrorReason = 48
 )
 
 // Enum value maps for ErrorReason.
@@ -167,6 +178,11 @@ var (
 		41: "ERROR_REASON_RESPONSE_TOO_LARGE",
 		42: "ERROR_REASON_INTERNAL",
 		43: "ERROR_REASON_RESUME_TOKEN_INVALID",
+		44: "ERROR_REASON_RESUME_TOKEN_EXPIRED",
+		45: "ERROR_REASON_EVENT_LOG_GAP",
+		46: "ERROR_REASON_EVENT_LOG_UNAVAILABLE",
+		47: "ERROR_REASON_EVENT_LOG_FULL",
+		48: "ERROR_REASON_EVENT_LOG_OFF",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                 0,
@@ -213,6 +229,11 @@ var (
 		"ERROR_REASON_RESPONSE_TOO_LARGE":          41,
 		"ERROR_REASON_INTERNAL":                    42,
 		"ERROR_REASON_RESUME_TOKEN_INVALID":        43,
+		"ERROR_REASON_RESUME_TOKEN_EXPIRED":        44,
+		"ERROR_REASON_EVENT_LOG_GAP":               45,
+		"ERROR_REASON_EVENT_LOG_UNAVAILABLE":       46,
+		"ERROR_REASON_EVENT_LOG_FULL":              47,
+		"ERROR_REASON_EVENT_LOG_OFF":               48,
 	}
 )
 
@@ -247,7 +268,7 @@ var File_tallyd_v1_errors_proto protoreflect.FileDescriptor
 
 const file_tallyd_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x16tallyd/v1/errors.proto\x12\ttallyd.v1*\x9a\f\n" +
+	"\x16tallyd/v1/errors.proto\x12\ttallyd.v1*\xca\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12#\n" +
 	"\x1fERROR_REASON_TALLY_KEY_REJECTED\x10\x01\x12*\n" +
@@ -293,7 +314,12 @@ const file_tallyd_v1_errors_proto_rawDesc = "" +
 	"\x1fERROR_REASON_PAGE_TOKEN_INVALID\x10(\x12#\n" +
 	"\x1fERROR_REASON_RESPONSE_TOO_LARGE\x10)\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10*\x12%\n" +
-	"!ERROR_REASON_RESUME_TOKEN_INVALID\x10+BM\n" +
+	"!ERROR_REASON_RESUME_TOKEN_INVALID\x10+\x12%\n" +
+	"!ERROR_REASON_RESUME_TOKEN_EXPIRED\x10,\x12\x1e\n" +
+	"\x1aERROR_REASON_EVENT_LOG_GAP\x10-\x12&\n" +
+	"\"ERROR_REASON_EVENT_LOG_UNAVAILABLE\x10.\x12\x1f\n" +
+	"\x1bERROR_REASON_EVENT_LOG_FULL\x10/\x12\x1e\n" +
+	"\x1aERROR_REASON_EVENT_LOG_OFF\x100BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 
 var (

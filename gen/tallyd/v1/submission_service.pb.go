@@ -12,6 +12,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -24,6 +25,59 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// WatchStart is where a watch begins.
+type WatchStart int32
+
+const (
+	// The same as WATCH_START_LATEST.
+	WatchStart_WATCH_START_UNSPECIFIED WatchStart = 0
+	// With what comes from now on.
+	WatchStart_WATCH_START_LATEST WatchStart = 1
+	// With the oldest event that the logs have.
+	WatchStart_WATCH_START_EARLIEST WatchStart = 2
+)
+
+// Enum value maps for WatchStart.
+var (
+	WatchStart_name = map[int32]string{
+		0: "WATCH_START_UNSPECIFIED",
+		1: "WATCH_START_LATEST",
+		2: "WATCH_START_EARLIEST",
+	}
+	WatchStart_value = map[string]int32{
+		"WATCH_START_UNSPECIFIED": 0,
+		"WATCH_START_LATEST":      1,
+		"WATCH_START_EARLIEST":    2,
+	}
+)
+
+func (x WatchStart) Enum() *WatchStart {
+	p := new(WatchStart)
+	*p = x
+	return p
+}
+
+func (x WatchStart) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WatchStart) Descriptor() protoreflect.EnumDescriptor {
+	return file_tallyd_v1_submission_service_proto_enumTypes[0].Descriptor()
+}
+
+func (WatchStart) Type() protoreflect.EnumType {
+	return &file_tallyd_v1_submission_service_proto_enumTypes[0]
+}
+
+func (x WatchStart) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WatchStart.Descriptor instead.
+func (WatchStart) EnumDescriptor() ([]byte, []int) {
+	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{0}
+}
 
 // ListSubmissionsRequest asks for a page of submissions.
 type ListSubmissionsRequest struct {
@@ -557,6 +611,281 @@ func (x *ExportProgress) GetEstimatedEndTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// WatchSubmissionsRequest says what to watch, and from where on.
+type WatchSubmissionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Forms to watch, at most 100.
+	FormIds []string `protobuf:"bytes,1,rep,name=form_ids,json=formIds,proto3" json:"form_ids,omitempty"`
+	// Workspace whose forms to watch, those included that are created or moved there while the stream is open.
+	WorkspaceId string `protobuf:"bytes,2,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// Where to begin; with what comes from now on when unset.
+	//
+	// Types that are valid to be assigned to Start:
+	//
+	//	*WatchSubmissionsRequest_StartAt
+	//	*WatchSubmissionsRequest_StartTime
+	//	*WatchSubmissionsRequest_ResumeToken
+	Start         isWatchSubmissionsRequest_Start `protobuf_oneof:"start"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchSubmissionsRequest) Reset() {
+	*x = WatchSubmissionsRequest{}
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchSubmissionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchSubmissionsRequest) ProtoMessage() {}
+
+func (x *WatchSubmissionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchSubmissionsRequest.ProtoReflect.Descriptor instead.
+func (*WatchSubmissionsRequest) Descriptor() ([]byte, []int) {
+	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WatchSubmissionsRequest) GetFormIds() []string {
+	if x != nil {
+		return x.FormIds
+	}
+	return nil
+}
+
+func (x *WatchSubmissionsRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *WatchSubmissionsRequest) GetStart() isWatchSubmissionsRequest_Start {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *WatchSubmissionsRequest) GetStartAt() WatchStart {
+	if x != nil {
+		if x, ok := x.Start.(*WatchSubmissionsRequest_StartAt); ok {
+			return x.StartAt
+		}
+	}
+	return WatchStart_WATCH_START_UNSPECIFIED
+}
+
+func (x *WatchSubmissionsRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.Start.(*WatchSubmissionsRequest_StartTime); ok {
+			return x.StartTime
+		}
+	}
+	return nil
+}
+
+func (x *WatchSubmissionsRequest) GetResumeToken() string {
+	if x != nil {
+		if x, ok := x.Start.(*WatchSubmissionsRequest_ResumeToken); ok {
+			return x.ResumeToken
+		}
+	}
+	return ""
+}
+
+type isWatchSubmissionsRequest_Start interface {
+	isWatchSubmissionsRequest_Start()
+}
+
+type WatchSubmissionsRequest_StartAt struct {
+	// With what comes from now on, or with the oldest event that the logs have.
+	StartAt WatchStart `protobuf:"varint,3,opt,name=start_at,json=startAt,proto3,enum=tallyd.v1.WatchStart,oneof"`
+}
+
+type WatchSubmissionsRequest_StartTime struct {
+	// With the first event that came at or after this time.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start_time,json=startTime,proto3,oneof"`
+}
+
+type WatchSubmissionsRequest_ResumeToken struct {
+	// Behind the last message that was received. What to watch must be the same.
+	ResumeToken string `protobuf:"bytes,5,opt,name=resume_token,json=resumeToken,proto3,oneof"`
+}
+
+func (*WatchSubmissionsRequest_StartAt) isWatchSubmissionsRequest_Start() {}
+
+func (*WatchSubmissionsRequest_StartTime) isWatchSubmissionsRequest_Start() {}
+
+func (*WatchSubmissionsRequest_ResumeToken) isWatchSubmissionsRequest_Start() {}
+
+// WatchSubmissionsResponse is one step of a watch.
+type WatchSubmissionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Goes on behind this message: opaque, valid on every replica, as long as the log has the events behind it. Keep it with whatever the
+	// message made you store, and a crash loses nothing.
+	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// What there is to say.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*WatchSubmissionsResponse_Event
+	//	*WatchSubmissionsResponse_Heartbeat
+	Message       isWatchSubmissionsResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchSubmissionsResponse) Reset() {
+	*x = WatchSubmissionsResponse{}
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchSubmissionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchSubmissionsResponse) ProtoMessage() {}
+
+func (x *WatchSubmissionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchSubmissionsResponse.ProtoReflect.Descriptor instead.
+func (*WatchSubmissionsResponse) Descriptor() ([]byte, []int) {
+	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *WatchSubmissionsResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+func (x *WatchSubmissionsResponse) GetMessage() isWatchSubmissionsResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *WatchSubmissionsResponse) GetEvent() *SubmissionEvent {
+	if x != nil {
+		if x, ok := x.Message.(*WatchSubmissionsResponse_Event); ok {
+			return x.Event
+		}
+	}
+	return nil
+}
+
+func (x *WatchSubmissionsResponse) GetHeartbeat() *WatchHeartbeat {
+	if x != nil {
+		if x, ok := x.Message.(*WatchSubmissionsResponse_Heartbeat); ok {
+			return x.Heartbeat
+		}
+	}
+	return nil
+}
+
+type isWatchSubmissionsResponse_Message interface {
+	isWatchSubmissionsResponse_Message()
+}
+
+type WatchSubmissionsResponse_Event struct {
+	// Something happened.
+	Event *SubmissionEvent `protobuf:"bytes,2,opt,name=event,proto3,oneof"`
+}
+
+type WatchSubmissionsResponse_Heartbeat struct {
+	// Nothing happened for a while, or the stream begins or ends.
+	Heartbeat *WatchHeartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
+}
+
+func (*WatchSubmissionsResponse_Event) isWatchSubmissionsResponse_Message() {}
+
+func (*WatchSubmissionsResponse_Heartbeat) isWatchSubmissionsResponse_Message() {}
+
+// WatchHeartbeat says that the watch is alive and that the caller has seen all there is. It comes first of all, then whenever nothing
+// else came for 30 seconds, and last where the stream ends by itself.
+type WatchHeartbeat struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How often tallyd asks Tally for the forms that no webhook tells it about; unset where webhooks tell it of all.
+	PollInterval *durationpb.Duration `protobuf:"bytes,1,opt,name=poll_interval,json=pollInterval,proto3" json:"poll_interval,omitempty"`
+	// The stream ends behind this message: open another one with its token.
+	Ending        bool `protobuf:"varint,2,opt,name=ending,proto3" json:"ending,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchHeartbeat) Reset() {
+	*x = WatchHeartbeat{}
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchHeartbeat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchHeartbeat) ProtoMessage() {}
+
+func (x *WatchHeartbeat) ProtoReflect() protoreflect.Message {
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchHeartbeat.ProtoReflect.Descriptor instead.
+func (*WatchHeartbeat) Descriptor() ([]byte, []int) {
+	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *WatchHeartbeat) GetPollInterval() *durationpb.Duration {
+	if x != nil {
+		return x.PollInterval
+	}
+	return nil
+}
+
+func (x *WatchHeartbeat) GetEnding() bool {
+	if x != nil {
+		return x.Ending
+	}
+	return false
+}
+
 // DeleteSubmissionRequest names a submission.
 type DeleteSubmissionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -572,7 +901,7 @@ type DeleteSubmissionRequest struct {
 
 func (x *DeleteSubmissionRequest) Reset() {
 	*x = DeleteSubmissionRequest{}
-	mi := &file_tallyd_v1_submission_service_proto_msgTypes[7]
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -584,7 +913,7 @@ func (x *DeleteSubmissionRequest) String() string {
 func (*DeleteSubmissionRequest) ProtoMessage() {}
 
 func (x *DeleteSubmissionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tallyd_v1_submission_service_proto_msgTypes[7]
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -597,7 +926,7 @@ func (x *DeleteSubmissionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSubmissionRequest.ProtoReflect.Descriptor instead.
 func (*DeleteSubmissionRequest) Descriptor() ([]byte, []int) {
-	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{7}
+	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteSubmissionRequest) GetFormId() string {
@@ -630,7 +959,7 @@ type DeleteSubmissionResponse struct {
 
 func (x *DeleteSubmissionResponse) Reset() {
 	*x = DeleteSubmissionResponse{}
-	mi := &file_tallyd_v1_submission_service_proto_msgTypes[8]
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -642,7 +971,7 @@ func (x *DeleteSubmissionResponse) String() string {
 func (*DeleteSubmissionResponse) ProtoMessage() {}
 
 func (x *DeleteSubmissionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tallyd_v1_submission_service_proto_msgTypes[8]
+	mi := &file_tallyd_v1_submission_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -655,14 +984,14 @@ func (x *DeleteSubmissionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSubmissionResponse.ProtoReflect.Descriptor instead.
 func (*DeleteSubmissionResponse) Descriptor() ([]byte, []int) {
-	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{8}
+	return file_tallyd_v1_submission_service_proto_rawDescGZIP(), []int{11}
 }
 
 var File_tallyd_v1_submission_service_proto protoreflect.FileDescriptor
 
 const file_tallyd_v1_submission_service_proto_rawDesc = "" +
 	"\n" +
-	"\"tallyd/v1/submission_service.proto\x12\ttallyd.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftallyd/options/v1/options.proto\x1a\x1dtallyd/options/v1/rules.proto\x1a\x15tallyd/v1/forms.proto\x1a\x1btallyd/v1/submissions.proto\"\xe9\x03\n" +
+	"\"tallyd/v1/submission_service.proto\x12\ttallyd.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftallyd/options/v1/options.proto\x1a\x1dtallyd/options/v1/rules.proto\x1a\x15tallyd/v1/forms.proto\x1a!tallyd/v1/submission_events.proto\x1a\x1btallyd/v1/submissions.proto\"\xe9\x03\n" +
 	"\x16ListSubmissionsRequest\x12%\n" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12=\n" +
 	"\x06filter\x18\x02 \x01(\x0e2\x1b.tallyd.v1.SubmissionFilterB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06filter\x12H\n" +
@@ -709,12 +1038,34 @@ const file_tallyd_v1_submission_service_proto_rawDesc = "" +
 	"\vtotal_count\x18\x02 \x01(\x03H\x00R\n" +
 	"totalCount\x88\x01\x01\x12H\n" +
 	"\x12estimated_end_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x10estimatedEndTimeB\x0e\n" +
-	"\f_total_count\"\x9a\x01\n" +
+	"\f_total_count\"\xb4\x03\n" +
+	"\x17WatchSubmissionsRequest\x12-\n" +
+	"\bform_ids\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10d\x18\x01\"\x06r\x04\xe8\xe0\x18\x01R\aformIds\x12/\n" +
+	"\fworkspace_id\x18\x02 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xe8\xe0\x18\x01R\vworkspaceId\x12<\n" +
+	"\bstart_at\x18\x03 \x01(\x0e2\x15.tallyd.v1.WatchStartB\b\xbaH\x05\x82\x01\x02\x10\x01H\x00R\astartAt\x12;\n" +
+	"\n" +
+	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\tstartTime\x12-\n" +
+	"\fresume_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80 H\x00R\vresumeToken:\x85\x01\xbaH\x81\x01\x1a\x7f\n" +
+	"\x0fwatch.one_place\x124exactly one of form_ids and workspace_id must be set\x1a6(size(this.form_ids) > 0) != (this.workspace_id != '')B\a\n" +
+	"\x05start\"\xb7\x01\n" +
+	"\x18WatchSubmissionsResponse\x12!\n" +
+	"\fresume_token\x18\x01 \x01(\tR\vresumeToken\x122\n" +
+	"\x05event\x18\x02 \x01(\v2\x1a.tallyd.v1.SubmissionEventH\x00R\x05event\x129\n" +
+	"\theartbeat\x18\x03 \x01(\v2\x19.tallyd.v1.WatchHeartbeatH\x00R\theartbeatB\t\n" +
+	"\amessage\"h\n" +
+	"\x0eWatchHeartbeat\x12>\n" +
+	"\rpoll_interval\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\fpollInterval\x12\x16\n" +
+	"\x06ending\x18\x02 \x01(\bR\x06ending\"\x9a\x01\n" +
 	"\x17DeleteSubmissionRequest\x12%\n" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x121\n" +
 	"\rsubmission_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\fsubmissionId\x12%\n" +
 	"\aconfirm\x18\x03 \x01(\tB\v\xbaH\x04r\x02\x18@\xa0\xe1\x18\x01R\aconfirm\"\x1a\n" +
-	"\x18DeleteSubmissionResponse2\xe2\x05\n" +
+	"\x18DeleteSubmissionResponse*[\n" +
+	"\n" +
+	"WatchStart\x12\x1b\n" +
+	"\x17WATCH_START_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12WATCH_START_LATEST\x10\x01\x12\x18\n" +
+	"\x14WATCH_START_EARLIEST\x10\x022\xbc\a\n" +
 	"\x11SubmissionService\x12\xc2\x01\n" +
 	"\x0fListSubmissions\x12!.tallyd.v1.ListSubmissionsRequest\x1a\".tallyd.v1.ListSubmissionsResponse\"h\xea\xe0\x180\n" +
 	"\vsubmissions\x12\ahasMore\x18\xf4\x03\"\vsubmit_time*\bend_time\xfa\xe0\x18\t\n" +
@@ -722,7 +1073,9 @@ const file_tallyd_v1_submission_service_proto_rawDesc = "" +
 	"\rGetSubmission\x12\x1f.tallyd.v1.GetSubmissionRequest\x1a .tallyd.v1.GetSubmissionResponse\"D\xfa\xe0\x18\t\n" +
 	"\aform_id\x82\xd3\xe4\x93\x02.\x12,/forms/{form_id}/submissions/{submission_id}\x90\x02\x01\x12\xa8\x01\n" +
 	"\x11ExportSubmissions\x12#.tallyd.v1.ExportSubmissionsRequest\x1a$.tallyd.v1.ExportSubmissionsResponse\"F\xf2\xe0\x182\x12\x1a1 for each 499 submissions\x1a\x14RESUME_TOKEN_INVALID\xfa\xe0\x18\t\n" +
-	"\aform_id\x90\x02\x010\x01\x12\xc1\x01\n" +
+	"\aform_id\x90\x02\x010\x01\x12\xd7\x01\n" +
+	"\x10WatchSubmissions\x12\".tallyd.v1.WatchSubmissionsRequest\x1a#.tallyd.v1.WatchSubmissionsResponse\"x\xf2\xe0\x18U\x12\x010\x1a\rEVENT_LOG_OFF\x1a\x15EVENT_LOG_UNAVAILABLE\x1a\x14RESUME_TOKEN_INVALID\x1a\x14RESUME_TOKEN_EXPIRED\xfa\xe0\x18\x18\n" +
+	"\bform_ids\x12\fworkspace_id\x90\x02\x010\x01\x12\xc1\x01\n" +
 	"\x10DeleteSubmission\x12\".tallyd.v1.DeleteSubmissionRequest\x1a#.tallyd.v1.DeleteSubmissionResponse\"d\xfa\xe0\x18)\n" +
 	"\aform_idB\rsubmission_idH\bZ\rsubmission_id\x82\xd3\xe4\x93\x02.*,/forms/{form_id}/submissions/{submission_id}\x90\x02\x02BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
@@ -739,56 +1092,70 @@ func file_tallyd_v1_submission_service_proto_rawDescGZIP() []byte {
 	return file_tallyd_v1_submission_service_proto_rawDescData
 }
 
-var file_tallyd_v1_submission_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_tallyd_v1_submission_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_tallyd_v1_submission_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_tallyd_v1_submission_service_proto_goTypes = []any{
-	(*ListSubmissionsRequest)(nil),    // 0: tallyd.v1.ListSubmissionsRequest
-	(*ListSubmissionsResponse)(nil),   // 1: tallyd.v1.ListSubmissionsResponse
-	(*GetSubmissionRequest)(nil),      // 2: tallyd.v1.GetSubmissionRequest
-	(*GetSubmissionResponse)(nil),     // 3: tallyd.v1.GetSubmissionResponse
-	(*ExportSubmissionsRequest)(nil),  // 4: tallyd.v1.ExportSubmissionsRequest
-	(*ExportSubmissionsResponse)(nil), // 5: tallyd.v1.ExportSubmissionsResponse
-	(*ExportProgress)(nil),            // 6: tallyd.v1.ExportProgress
-	(*DeleteSubmissionRequest)(nil),   // 7: tallyd.v1.DeleteSubmissionRequest
-	(*DeleteSubmissionResponse)(nil),  // 8: tallyd.v1.DeleteSubmissionResponse
-	(SubmissionFilter)(0),             // 9: tallyd.v1.SubmissionFilter
-	(*timestamppb.Timestamp)(nil),     // 10: google.protobuf.Timestamp
-	(SubmissionView)(0),               // 11: tallyd.v1.SubmissionView
-	(*Submission)(nil),                // 12: tallyd.v1.Submission
-	(*Question)(nil),                  // 13: tallyd.v1.Question
-	(*SubmissionCounts)(nil),          // 14: tallyd.v1.SubmissionCounts
+	(WatchStart)(0),                   // 0: tallyd.v1.WatchStart
+	(*ListSubmissionsRequest)(nil),    // 1: tallyd.v1.ListSubmissionsRequest
+	(*ListSubmissionsResponse)(nil),   // 2: tallyd.v1.ListSubmissionsResponse
+	(*GetSubmissionRequest)(nil),      // 3: tallyd.v1.GetSubmissionRequest
+	(*GetSubmissionResponse)(nil),     // 4: tallyd.v1.GetSubmissionResponse
+	(*ExportSubmissionsRequest)(nil),  // 5: tallyd.v1.ExportSubmissionsRequest
+	(*ExportSubmissionsResponse)(nil), // 6: tallyd.v1.ExportSubmissionsResponse
+	(*ExportProgress)(nil),            // 7: tallyd.v1.ExportProgress
+	(*WatchSubmissionsRequest)(nil),   // 8: tallyd.v1.WatchSubmissionsRequest
+	(*WatchSubmissionsResponse)(nil),  // 9: tallyd.v1.WatchSubmissionsResponse
+	(*WatchHeartbeat)(nil),            // 10: tallyd.v1.WatchHeartbeat
+	(*DeleteSubmissionRequest)(nil),   // 11: tallyd.v1.DeleteSubmissionRequest
+	(*DeleteSubmissionResponse)(nil),  // 12: tallyd.v1.DeleteSubmissionResponse
+	(SubmissionFilter)(0),             // 13: tallyd.v1.SubmissionFilter
+	(*timestamppb.Timestamp)(nil),     // 14: google.protobuf.Timestamp
+	(SubmissionView)(0),               // 15: tallyd.v1.SubmissionView
+	(*Submission)(nil),                // 16: tallyd.v1.Submission
+	(*Question)(nil),                  // 17: tallyd.v1.Question
+	(*SubmissionCounts)(nil),          // 18: tallyd.v1.SubmissionCounts
+	(*SubmissionEvent)(nil),           // 19: tallyd.v1.SubmissionEvent
+	(*durationpb.Duration)(nil),       // 20: google.protobuf.Duration
 }
 var file_tallyd_v1_submission_service_proto_depIdxs = []int32{
-	9,  // 0: tallyd.v1.ListSubmissionsRequest.filter:type_name -> tallyd.v1.SubmissionFilter
-	10, // 1: tallyd.v1.ListSubmissionsRequest.start_time:type_name -> google.protobuf.Timestamp
-	10, // 2: tallyd.v1.ListSubmissionsRequest.end_time:type_name -> google.protobuf.Timestamp
-	11, // 3: tallyd.v1.ListSubmissionsRequest.view:type_name -> tallyd.v1.SubmissionView
-	12, // 4: tallyd.v1.ListSubmissionsResponse.submissions:type_name -> tallyd.v1.Submission
-	13, // 5: tallyd.v1.ListSubmissionsResponse.questions:type_name -> tallyd.v1.Question
-	14, // 6: tallyd.v1.ListSubmissionsResponse.totals:type_name -> tallyd.v1.SubmissionCounts
-	11, // 7: tallyd.v1.GetSubmissionRequest.view:type_name -> tallyd.v1.SubmissionView
-	12, // 8: tallyd.v1.GetSubmissionResponse.submission:type_name -> tallyd.v1.Submission
-	13, // 9: tallyd.v1.GetSubmissionResponse.questions:type_name -> tallyd.v1.Question
-	9,  // 10: tallyd.v1.ExportSubmissionsRequest.filter:type_name -> tallyd.v1.SubmissionFilter
-	10, // 11: tallyd.v1.ExportSubmissionsRequest.start_time:type_name -> google.protobuf.Timestamp
-	10, // 12: tallyd.v1.ExportSubmissionsRequest.end_time:type_name -> google.protobuf.Timestamp
-	11, // 13: tallyd.v1.ExportSubmissionsRequest.view:type_name -> tallyd.v1.SubmissionView
-	12, // 14: tallyd.v1.ExportSubmissionsResponse.submission:type_name -> tallyd.v1.Submission
-	6,  // 15: tallyd.v1.ExportSubmissionsResponse.progress:type_name -> tallyd.v1.ExportProgress
-	13, // 16: tallyd.v1.ExportSubmissionsResponse.questions:type_name -> tallyd.v1.Question
-	10, // 17: tallyd.v1.ExportProgress.estimated_end_time:type_name -> google.protobuf.Timestamp
-	0,  // 18: tallyd.v1.SubmissionService.ListSubmissions:input_type -> tallyd.v1.ListSubmissionsRequest
-	2,  // 19: tallyd.v1.SubmissionService.GetSubmission:input_type -> tallyd.v1.GetSubmissionRequest
-	4,  // 20: tallyd.v1.SubmissionService.ExportSubmissions:input_type -> tallyd.v1.ExportSubmissionsRequest
-	7,  // 21: tallyd.v1.SubmissionService.DeleteSubmission:input_type -> tallyd.v1.DeleteSubmissionRequest
-	1,  // 22: tallyd.v1.SubmissionService.ListSubmissions:output_type -> tallyd.v1.ListSubmissionsResponse
-	3,  // 23: tallyd.v1.SubmissionService.GetSubmission:output_type -> tallyd.v1.GetSubmissionResponse
-	5,  // 24: tallyd.v1.SubmissionService.ExportSubmissions:output_type -> tallyd.v1.ExportSubmissionsResponse
-	8,  // 25: tallyd.v1.SubmissionService.DeleteSubmission:output_type -> tallyd.v1.DeleteSubmissionResponse
-	22, // [22:26] is the sub-list for method output_type
-	18, // [18:22] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	13, // 0: tallyd.v1.ListSubmissionsRequest.filter:type_name -> tallyd.v1.SubmissionFilter
+	14, // 1: tallyd.v1.ListSubmissionsRequest.start_time:type_name -> google.protobuf.Timestamp
+	14, // 2: tallyd.v1.ListSubmissionsRequest.end_time:type_name -> google.protobuf.Timestamp
+	15, // 3: tallyd.v1.ListSubmissionsRequest.view:type_name -> tallyd.v1.SubmissionView
+	16, // 4: tallyd.v1.ListSubmissionsResponse.submissions:type_name -> tallyd.v1.Submission
+	17, // 5: tallyd.v1.ListSubmissionsResponse.questions:type_name -> tallyd.v1.Question
+	18, // 6: tallyd.v1.ListSubmissionsResponse.totals:type_name -> tallyd.v1.SubmissionCounts
+	15, // 7: tallyd.v1.GetSubmissionRequest.view:type_name -> tallyd.v1.SubmissionView
+	16, // 8: tallyd.v1.GetSubmissionResponse.submission:type_name -> tallyd.v1.Submission
+	17, // 9: tallyd.v1.GetSubmissionResponse.questions:type_name -> tallyd.v1.Question
+	13, // 10: tallyd.v1.ExportSubmissionsRequest.filter:type_name -> tallyd.v1.SubmissionFilter
+	14, // 11: tallyd.v1.ExportSubmissionsRequest.start_time:type_name -> google.protobuf.Timestamp
+	14, // 12: tallyd.v1.ExportSubmissionsRequest.end_time:type_name -> google.protobuf.Timestamp
+	15, // 13: tallyd.v1.ExportSubmissionsRequest.view:type_name -> tallyd.v1.SubmissionView
+	16, // 14: tallyd.v1.ExportSubmissionsResponse.submission:type_name -> tallyd.v1.Submission
+	7,  // 15: tallyd.v1.ExportSubmissionsResponse.progress:type_name -> tallyd.v1.ExportProgress
+	17, // 16: tallyd.v1.ExportSubmissionsResponse.questions:type_name -> tallyd.v1.Question
+	14, // 17: tallyd.v1.ExportProgress.estimated_end_time:type_name -> google.protobuf.Timestamp
+	0,  // 18: tallyd.v1.WatchSubmissionsRequest.start_at:type_name -> tallyd.v1.WatchStart
+	14, // 19: tallyd.v1.WatchSubmissionsRequest.start_time:type_name -> google.protobuf.Timestamp
+	19, // 20: tallyd.v1.WatchSubmissionsResponse.event:type_name -> tallyd.v1.SubmissionEvent
+	10, // 21: tallyd.v1.WatchSubmissionsResponse.heartbeat:type_name -> tallyd.v1.WatchHeartbeat
+	20, // 22: tallyd.v1.WatchHeartbeat.poll_interval:type_name -> google.protobuf.Duration
+	1,  // 23: tallyd.v1.SubmissionService.ListSubmissions:input_type -> tallyd.v1.ListSubmissionsRequest
+	3,  // 24: tallyd.v1.SubmissionService.GetSubmission:input_type -> tallyd.v1.GetSubmissionRequest
+	5,  // 25: tallyd.v1.SubmissionService.ExportSubmissions:input_type -> tallyd.v1.ExportSubmissionsRequest
+	8,  // 26: tallyd.v1.SubmissionService.WatchSubmissions:input_type -> tallyd.v1.WatchSubmissionsRequest
+	11, // 27: tallyd.v1.SubmissionService.DeleteSubmission:input_type -> tallyd.v1.DeleteSubmissionRequest
+	2,  // 28: tallyd.v1.SubmissionService.ListSubmissions:output_type -> tallyd.v1.ListSubmissionsResponse
+	4,  // 29: tallyd.v1.SubmissionService.GetSubmission:output_type -> tallyd.v1.GetSubmissionResponse
+	6,  // 30: tallyd.v1.SubmissionService.ExportSubmissions:output_type -> tallyd.v1.ExportSubmissionsResponse
+	9,  // 31: tallyd.v1.SubmissionService.WatchSubmissions:output_type -> tallyd.v1.WatchSubmissionsResponse
+	12, // 32: tallyd.v1.SubmissionService.DeleteSubmission:output_type -> tallyd.v1.DeleteSubmissionResponse
+	28, // [28:33] is the sub-list for method output_type
+	23, // [23:28] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_tallyd_v1_submission_service_proto_init() }
@@ -797,20 +1164,31 @@ func file_tallyd_v1_submission_service_proto_init() {
 		return
 	}
 	file_tallyd_v1_forms_proto_init()
+	file_tallyd_v1_submission_events_proto_init()
 	file_tallyd_v1_submissions_proto_init()
 	file_tallyd_v1_submission_service_proto_msgTypes[6].OneofWrappers = []any{}
+	file_tallyd_v1_submission_service_proto_msgTypes[7].OneofWrappers = []any{
+		(*WatchSubmissionsRequest_StartAt)(nil),
+		(*WatchSubmissionsRequest_StartTime)(nil),
+		(*WatchSubmissionsRequest_ResumeToken)(nil),
+	}
+	file_tallyd_v1_submission_service_proto_msgTypes[8].OneofWrappers = []any{
+		(*WatchSubmissionsResponse_Event)(nil),
+		(*WatchSubmissionsResponse_Heartbeat)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tallyd_v1_submission_service_proto_rawDesc), len(file_tallyd_v1_submission_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   9,
+			NumEnums:      1,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_tallyd_v1_submission_service_proto_goTypes,
 		DependencyIndexes: file_tallyd_v1_submission_service_proto_depIdxs,
+		EnumInfos:         file_tallyd_v1_submission_service_proto_enumTypes,
 		MessageInfos:      file_tallyd_v1_submission_service_proto_msgTypes,
 	}.Build()
 	File_tallyd_v1_submission_service_proto = out.File

@@ -22,6 +22,7 @@ const (
 	SubmissionService_ListSubmissions_FullMethodName   = "/tallyd.v1.SubmissionService/ListSubmissions"
 	SubmissionService_GetSubmission_FullMethodName     = "/tallyd.v1.SubmissionService/GetSubmission"
 	SubmissionService_ExportSubmissions_FullMethodName = "/tallyd.v1.SubmissionService/ExportSubmissions"
+	SubmissionService_WatchSubmissions_FullMethodName  = "/tallyd.v1.SubmissionService/WatchSubmissions"
 	SubmissionService_DeleteSubmission_FullMethodName  = "/tallyd.v1.SubmissionService/DeleteSubmission"
 )
 
@@ -46,6 +47,12 @@ type SubmissionServiceClient interface {
 	// any replica. Reads only.
 	// Tally: https://developers.tally.so/api-reference/endpoint/forms/submissions/list
 	ExportSubmissions(ctx context.Context, in *ExportSubmissionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportSubmissionsResponse], error)
+	// WatchSubmissions streams the completed submissions of forms as they come, each once, and says which were deleted: those that came
+	// while the caller was away as well, when it begins with the last message's token. It reads tallyd's own log, which Tally's webhooks
+	// fill, and asks Tally nothing. Watching a form makes tallyd keep a log of it and, where the operator gave it a public address, a
+	// webhook at Tally. Events of a form come in the order of its log. The stream ends by itself, with OK and a last heartbeat, before its
+	// connection gets too old and when the server stops: go on with the token, on any replica. Reads only; costs nothing.
+	WatchSubmissions(ctx context.Context, in *WatchSubmissionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchSubmissionsResponse], error)
 	// DeleteSubmission deletes a submission for good: Tally has no trash for them.
 	// Tally: https://developers.tally.so/api-reference/endpoint/forms/submissions/delete
 	DeleteSubmission(ctx context.Context, in *DeleteSubmissionRequest, opts ...grpc.CallOption) (*DeleteSubmissionResponse, error)
@@ -98,6 +105,25 @@ func (c *submissionServiceClient) ExportSubmissions(ctx context.Context, in *Exp
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SubmissionService_ExportSubmissionsClient = grpc.ServerStreamingClient[ExportSubmissionsResponse]
 
+func (c *submissionServiceClient) WatchSubmissions(ctx context.Context, in *WatchSubmissionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchSubmissionsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SubmissionService_ServiceDesc.Streams[1], SubmissionService_WatchSubmissions_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchSubmissionsRequest, WatchSubmissionsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SubmissionService_WatchSubmissionsClient = grpc.ServerStreamingClient[WatchSubmissionsResponse]
+
 func (c *submissionServiceClient) DeleteSubmission(ctx context.Context, in *DeleteSubmissionRequest, opts ...grpc.CallOption) (*DeleteSubmissionResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteSubmissionResponse)
@@ -129,6 +155,12 @@ type SubmissionServiceServer interface {
 	// any replica. Reads only.
 	// Tally: https://developers.tally.so/api-reference/endpoint/forms/submissions/list
 	ExportSubmissions(*ExportSubmissionsRequest, grpc.ServerStreamingServer[ExportSubmissionsResponse]) error
+	// WatchSubmissions streams the completed submissions of forms as they come, each once, and says which were deleted: those that came
+	// while the caller was away as well, when it begins with the last message's token. It reads tallyd's own log, which Tally's webhooks
+	// fill, and asks Tally nothing. Watching a form makes tallyd keep a log of it and, where the operator gave it a public address, a
+	// webhook at Tally. Events of a form come in the order of its log. The stream ends by itself, with OK and a last heartbeat, before its
+	// connection gets too old and when the server stops: go on with the token, on any replica. Reads only; costs nothing.
+	WatchSubmissions(*WatchSubmissionsRequest, grpc.ServerStreamingServer[WatchSubmissionsResponse]) error
 	// DeleteSubmission deletes a submission for good: Tally has no trash for them.
 	// Tally: https://developers.tally.so/api-reference/endpoint/forms/submissions/delete
 	DeleteSubmission(context.Context, *DeleteSubmissionRequest) (*DeleteSubmissionResponse, error)
@@ -150,6 +182,9 @@ func (UnimplementedSubmissionServiceServer) GetSubmission(context.Context, *GetS
 }
 func (UnimplementedSubmissionServiceServer) ExportSubmissions(*ExportSubmissionsRequest, grpc.ServerStreamingServer[ExportSubmissionsResponse]) error {
 	return status.Error(codes.Unimplemented, "method ExportSubmissions not implemented")
+}
+func (UnimplementedSubmissionServiceServer) WatchSubmissions(*WatchSubmissionsRequest, grpc.ServerStreamingServer[WatchSubmissionsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchSubmissions not implemented")
 }
 func (UnimplementedSubmissionServiceServer) DeleteSubmission(context.Context, *DeleteSubmissionRequest) (*DeleteSubmissionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteSubmission not implemented")
@@ -222,6 +257,17 @@ func _SubmissionService_ExportSubmissions_Handler(srv interface{}, stream grpc.S
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SubmissionService_ExportSubmissionsServer = grpc.ServerStreamingServer[ExportSubmissionsResponse]
 
+func _SubmissionService_WatchSubmissions_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchSubmissionsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SubmissionServiceServer).WatchSubmissions(m, &grpc.GenericServerStream[WatchSubmissionsRequest, WatchSubmissionsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SubmissionService_WatchSubmissionsServer = grpc.ServerStreamingServer[WatchSubmissionsResponse]
+
 func _SubmissionService_DeleteSubmission_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteSubmissionRequest)
 	if err := dec(in); err != nil {
@@ -264,6 +310,11 @@ var SubmissionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "ExportSubmissions",
 			Handler:       _SubmissionService_ExportSubmissions_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchSubmissions",
+			Handler:       _SubmissionService_WatchSubmissions_Handler,
 			ServerStreams: true,
 		},
 	},

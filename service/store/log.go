@@ -1,0 +1,320 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+)
+
+// ErrConflict says that somebody else appended first: the condition of a draft does not hold.
+var ErrConflict = errors.New("somebody else appended first")
+
+// Message is an entry of the log.
+type Message struct {
+	// Subject is what it is about.
+	Subject string
+	// Position is its place in the log, from 1. Positions rise, and some are skipped.
+	Position uint64
+	// Time is when it was appended.
+	Time time.Time
+	// Data is what it says.
+	Data []byte
+}
+
+// Draft is a message to append.
+type Draft struct {
+	// Subject is what it is about.
+	Subject string
+	// Data is what it says.
+	Data []byte
+	// Behind, when not nil, is what must hold.
+	Behind *Condition
+}
+
+// Condition says which message is the last one whose subject Filter matches; 0 for none.
+type Condition struct {
+	Filter   string
+	Position uint64
+}
+
+// The engine's codes that mean something here.
+const (
+	wrongLastSequence     jetstream.ErrorCode = 10071
+	wrongLastInBatch      jetstream.ErrorCode = 10164
+	insufficientResources jetstream.ErrorCode = 10023
+)
+
+// batchFrom is the number of messages from which on an atomic batch, which costs as much as several single ones, is quicker.
+const batchFrom = 8
+
+// maxBatch is the number of messages that the engine takes at once.
+const maxBatch = 1000
+
+// Append appends drafts in order and returns the positions of those that are safely stored: all, or with an error the first few. The
+// error is ErrConflict, ErrUnavailable or ErrFull.
+func (s *Store) Append(ctx context.Context, drafts []Draft) ([]uint64, error) {
+	if len(drafts) >= batchFrom && len(drafts) <= maxBatch {
+		return s.AppendAll(ctx, drafts)
+	}
+	e, err := s.current()
+	if err != nil {
+		return nil, err
+	}
+	limited, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	var positions []uint64
+	for _, d := range drafts {
+		ack, err := e.js.PublishMsg(limited, d.message(), jetstream.WithRetryAttempts(0))
+		if err != nil {
+			return positions, s.appendError(ctx, err)
+		}
+		positions = append(positions, ack.Sequence)
+	}
+	return positions, nil
+}
+
+// AppendAll appends all drafts or none, and returns their positions. The error is ErrConflict, ErrUnavailable or ErrFull.
+func (s *Store) AppendAll(ctx context.Context, drafts []Draft) ([]uint64, error) {
+	e, err := s.current()
+	if err != nil {
+		return nil, err
+	}
+	limited, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	messages := make([]*nats.Msg, len(drafts))
+	for i, d := range drafts {
+		messages[i] = d.message()
+	}
+	ack, err := jetstreamext.PublishMsgBatch(limited, e.js, messages, jetstreamext.BatchFlowControl{})
+	if err != nil {
+		return nil, s.appendError(ctx, err)
+	}
+	positions := make([]uint64, len(drafts))
+	for i := range positions {
+		positions[i] = ack.Sequence - uint64(len(drafts)-1-i) //nolint:gosec // never below 0
+	}
+	return positions, nil
+}
+
+func (d Draft) message() *nats.Msg {
+	m := &nats.Msg{Subject: prefix + d.Subject, Data: d.Data, Header: nats.Header{}}
+	if d.Behind != nil {
+		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, fmt.Sprint(d.Behind.Position))
+		m.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, prefix+d.Behind.Filter)
+	}
+	return m
+}
+
+func (s *Store) appendError(ctx context.Context, err error) error {
+	switch code(err) {
+	case wrongLastSequence, wrongLastInBatch:
+		return ErrConflict
+	default:
+		return s.fail(ctx, err)
+	}
+}
+
+// code returns the engine's code of an error, or 0.
+func code(err error) jetstream.ErrorCode {
+	if failure, ok := errors.AsType[*jetstream.APIError](err); ok {
+		return failure.ErrorCode
+	}
+	if failure, ok := errors.AsType[jetstream.JetStreamError](err); ok && failure.APIError() != nil {
+		return failure.APIError().ErrorCode
+	}
+	return 0
+}
+
+// Last returns the last message whose subject the filter matches; ok is false where there is none.
+func (s *Store) Last(ctx context.Context, filter string) (m Message, ok bool, err error) {
+	e, err := s.current()
+	if err != nil {
+		return m, false, err
+	}
+	limited, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	raw, err := e.stream.GetLastMsgForSubject(limited, prefix+filter)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return m, false, nil
+	}
+	if err != nil {
+		return m, false, s.fail(ctx, err)
+	}
+	return messageOf(raw), true, nil
+}
+
+// Query says which messages to read.
+type Query struct {
+	// Filter matches their subjects.
+	Filter string
+	// From is the first position that counts; Since, when set, the earliest time instead.
+	From  uint64
+	Since time.Time
+	// Most is how many to read at most; 0 for as many as one answer holds.
+	Most int
+}
+
+const (
+	// readMost and readBytes bound one answer of the engine.
+	readMost  = 256
+	readBytes = 1 << 20
+)
+
+// Read returns the next messages in order; none at the end of the log.
+func (s *Store) Read(ctx context.Context, q Query) ([]Message, error) {
+	e, err := s.current()
+	if err != nil {
+		return nil, err
+	}
+	limited, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	options := []jetstreamext.GetBatchOpt{jetstreamext.GetBatchSubject(prefix + q.Filter), jetstreamext.GetBatchMaxBytes(readBytes)}
+	if q.Since.IsZero() {
+		options = append(options, jetstreamext.GetBatchSeq(max(q.From, 1)))
+	} else {
+		options = append(options, jetstreamext.GetBatchStartTime(q.Since))
+	}
+	most := readMost
+	if q.Most > 0 {
+		most = min(q.Most, readMost)
+	}
+	answers, err := jetstreamext.GetBatch(limited, e.js, streamName, most, options...)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	var messages []Message
+	for raw, err := range answers {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, s.fail(ctx, err)
+		}
+		messages = append(messages, messageOf(raw))
+	}
+	return messages, nil
+}
+
+// Follow calls handle with each message from a position on whose subject the filter matches, and with those that are appended later,
+// until ctx ends, handle fails or the engine does. It returns the reason.
+func (s *Store) Follow(ctx context.Context, filter string, from uint64, handle func(Message) error) error {
+	e, err := s.current()
+	if err != nil {
+		return err
+	}
+	consumer, err := e.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{prefix + filter}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
+	})
+	if err != nil {
+		return s.fail(ctx, err)
+	}
+	ended := make(chan error, 1)
+	end := func(err error) {
+		select {
+		case ended <- err:
+		default:
+		}
+	}
+	reading, err := consumer.Consume(func(m jetstream.Msg) {
+		meta, err := m.Metadata()
+		if err == nil {
+			err = handle(Message{
+				Subject: strings.TrimPrefix(m.Subject(), prefix), Position: meta.Sequence.Stream, Time: meta.Timestamp, Data: m.Data(),
+			})
+		}
+		if err != nil {
+			end(err)
+		}
+	}, jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+		if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, jetstream.ErrConsumerDeleted) {
+			end(s.fail(ctx, err))
+		}
+	}))
+	if err != nil {
+		return s.fail(ctx, err)
+	}
+	defer func() {
+		reading.Stop()
+		<-reading.Closed()
+	}()
+	closed := e.conn.StatusChanged(nats.CLOSED)
+	select {
+	case err := <-ended:
+		return err
+	case <-closed:
+		return ErrUnavailable
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Subjects returns the subjects that the filter matches.
+func (s *Store) Subjects(ctx context.Context, filter string) ([]string, error) {
+	e, err := s.current()
+	if err != nil {
+		return nil, err
+	}
+	info, err := e.stream.Info(ctx, jetstream.WithSubjectFilter(prefix+filter))
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	subjects := make([]string, 0, len(info.State.Subjects))
+	for subject := range info.State.Subjects {
+		subjects = append(subjects, strings.TrimPrefix(subject, prefix))
+	}
+	return subjects, nil
+}
+
+// Erase takes a message away and overwrites what its file holds of it. One that is not there is no error.
+func (s *Store) Erase(ctx context.Context, position uint64) error {
+	e, err := s.current()
+	if err != nil {
+		return err
+	}
+	err = e.stream.SecureDeleteMsg(ctx, position)
+	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) && strings.Contains(err.Error(), "not found") {
+		return nil
+	}
+	return s.fail(ctx, err)
+}
+
+// Purge takes away all messages before a position whose subject the filter matches.
+func (s *Store) Purge(ctx context.Context, filter string, before uint64) error {
+	e, err := s.current()
+	if err != nil {
+		return err
+	}
+	return s.fail(ctx, e.stream.Purge(ctx, jetstream.WithPurgeSubject(prefix+filter), jetstream.WithPurgeSequence(before)))
+}
+
+// State is how large the log is.
+type State struct {
+	// First and Last are the positions of its first and its last message; Last is 0 for a log that never had one.
+	First, Last uint64
+	// Bytes is what it takes on the disk.
+	Bytes uint64
+}
+
+// State returns how large the log is.
+func (s *Store) State(ctx context.Context) (State, error) {
+	e, err := s.current()
+	if err != nil {
+		return State{}, err
+	}
+	info, err := e.stream.Info(ctx)
+	if err != nil {
+		return State{}, s.fail(ctx, err)
+	}
+	return State{First: info.State.FirstSeq, Last: info.State.LastSeq, Bytes: min(info.State.Bytes, math.MaxInt64)}, nil
+}
+
+func messageOf(raw *jetstream.RawStreamMsg) Message {
+	return Message{Subject: strings.TrimPrefix(raw.Subject, prefix), Position: raw.Sequence, Time: raw.Time, Data: raw.Data}
+}

@@ -1,0 +1,227 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrUnavailable says that the store cannot be used now. It recovers by itself.
+var ErrUnavailable = errors.New("the store cannot be used now")
+
+// ErrFull is an ErrUnavailable for want of room on the disk.
+var ErrFull = fmt.Errorf("%w: its disk is full", ErrUnavailable)
+
+// Config is what a Store needs.
+type Config struct {
+	// Dir holds the files of a server inside this process. It is used when URL is empty.
+	Dir string
+	// URL is where the servers of a cluster are, as NATS writes it.
+	URL string
+	// Changed is told when the store can be used no longer, with the reason, and with nil when it can again; it must be quick.
+	// May be nil.
+	Changed func(error)
+	// Log gets what operators should see. May be nil.
+	Log *slog.Logger
+}
+
+const (
+	// streamName and bucketName are what a cluster that others use too knows this log and these records by.
+	streamName = "TALLYD_EVENTS"
+	bucketName = "TALLYD_RECORDS"
+	// format is the version of what lies in the stream and in the records.
+	format = "1"
+	// prefix begins every subject.
+	prefix = "tallyd."
+
+	// apiTimeout bounds one request to the engine.
+	apiTimeout = 5 * time.Second
+	// startTimeout bounds the start of a server inside this process: reading a large log takes a while.
+	startTimeout = time.Minute
+)
+
+// Store is a log and records. It is safe for concurrent use.
+type Store struct {
+	config Config
+
+	mu     sync.RWMutex
+	engine *engine
+	down   error // why there is no engine
+	closed bool
+
+	broken  chan error // asks for the engine to be opened anew
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// engine is what is open: a connection, and the server at its other end where that is in this process.
+type engine struct {
+	server  *embedded // nil for a cluster elsewhere
+	conn    *nats.Conn
+	js      jetstream.JetStream
+	stream  jetstream.Stream
+	records jetstream.KeyValue
+}
+
+// Open opens the store, or begins one. It returns an error that says what is wrong with the directory or the address; later failures
+// make operations return ErrUnavailable until the store works again.
+func Open(ctx context.Context, config Config) (*Store, error) {
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	if config.Changed == nil {
+		config.Changed = func(error) {}
+	}
+	s := &Store{config: config, broken: make(chan error, 1)}
+	e, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.engine = e
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.running.Go(func() { s.supervise(ctx) })
+	return s, nil
+}
+
+// Close closes the store. Operations under way fail.
+func (s *Store) Close() {
+	s.stop()
+	s.running.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.engine != nil {
+		s.engine.close()
+	}
+	s.engine, s.down = nil, fmt.Errorf("%w: it is closed", ErrUnavailable)
+}
+
+// Err returns why the store cannot be used, or nil.
+func (s *Store) Err() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.down
+}
+
+// current returns the open engine.
+func (s *Store) current() (*engine, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.engine == nil {
+		return nil, s.down
+	}
+	return s.engine, nil
+}
+
+// open opens an engine with its stream and its records.
+func (s *Store) open(ctx context.Context) (_ *engine, err error) {
+	e := &engine{}
+	defer func() {
+		if err != nil {
+			e.close()
+		}
+	}()
+	if s.config.URL == "" {
+		if e.server, err = startEmbedded(s.config.Dir, s.config.Log); err != nil {
+			return nil, err
+		}
+		e.conn, err = e.server.connect()
+	} else {
+		e.conn, err = nats.Connect(s.config.URL, nats.Name("tallyd"), nats.MaxReconnects(-1))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	if e.js, err = jetstream.New(e.conn, jetstream.WithDefaultTimeout(apiTimeout)); err != nil {
+		return nil, err
+	}
+	return e, e.prepare(ctx)
+}
+
+// prepare finds the stream and the records, or makes them.
+func (e *engine) prepare(ctx context.Context) (err error) {
+	if e.stream, err = e.js.Stream(ctx, streamName); errors.Is(err, jetstream.ErrStreamNotFound) {
+		e.stream, err = e.js.CreateStream(ctx, e.streamConfig())
+	}
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", streamName, err)
+	}
+	if found := e.stream.CachedInfo().Config.Metadata["tallyd-format"]; found != format {
+		return fmt.Errorf("stream %s has format %q, which this version, of format %s, cannot read: use the version that wrote it, or a newer one", streamName, found, format)
+	}
+	if e.records, err = e.js.KeyValue(ctx, bucketName); errors.Is(err, jetstream.ErrBucketNotFound) {
+		e.records, err = e.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucketName, Storage: jetstream.FileStorage, Replicas: e.replicas()})
+	}
+	if err != nil {
+		return fmt.Errorf("bucket %s: %w", bucketName, err)
+	}
+	return nil
+}
+
+func (e *engine) streamConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: streamName, Subjects: []string{prefix + ">"}, Storage: jetstream.FileStorage, Replicas: e.replicas(),
+		// What is taken away is taken by name: no limit may drop an entry that nobody accounts for.
+		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
+		AllowDirect: true, AllowAtomicPublish: true,
+		Metadata: map[string]string{"tallyd-format": format},
+	}
+}
+
+// replicas is how many servers of a cluster hold each message.
+func (e *engine) replicas() int {
+	if e.server != nil {
+		return 1
+	}
+	return 3
+}
+
+func (e *engine) close() {
+	if e.conn != nil {
+		e.conn.Close()
+	}
+	if e.server != nil {
+		e.server.close()
+	}
+}
+
+// fail judges an error of the engine. What only a new start mends is asked for.
+func (s *Store) fail(ctx context.Context, err error) error {
+	switch {
+	case err == nil || errors.Is(err, ErrUnavailable):
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err() // the caller's own time is up, which says nothing of the engine
+	}
+	err = unavailable(err)
+	select {
+	case s.broken <- err:
+	default:
+	}
+	return err
+}
+
+// unavailable is an error of the engine as this package's.
+func unavailable(err error) error {
+	if isFull(err) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// isFull tells a full disk from other failures: the engine passes on the words of the operating system.
+func isFull(err error) bool {
+	return strings.Contains(err.Error(), syscall.ENOSPC.Error()) || code(err) == insufficientResources
+}
+
+// mkdir makes the directory of a server inside this process.
+func mkdir(dir string) error { return os.MkdirAll(dir, 0o700) }
