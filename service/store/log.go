@@ -3,8 +3,8 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,10 +38,12 @@ type Draft struct {
 	Behind *Condition
 }
 
-// Condition says which message is the last one whose subject Filter matches; 0 for none.
+// Condition says which message must be the last one whose subject Filter matches: the one at Position, 0 for none; or, where Draft is not 0,
+// the draft of the same call that it counts, from 1.
 type Condition struct {
 	Filter   string
 	Position uint64
+	Draft    int
 }
 
 // The engine's codes that mean something here.
@@ -71,7 +73,7 @@ func (s *Store) Append(ctx context.Context, drafts []Draft) ([]uint64, error) {
 	defer cancel()
 	var positions []uint64
 	for _, d := range drafts {
-		ack, err := e.js.PublishMsg(limited, d.message(), jetstream.WithRetryAttempts(0))
+		ack, err := e.js.PublishMsg(limited, d.message(positions), jetstream.WithRetryAttempts(0))
 		if err != nil {
 			return positions, s.appendError(ctx, err)
 		}
@@ -90,7 +92,7 @@ func (s *Store) AppendAll(ctx context.Context, drafts []Draft) ([]uint64, error)
 	defer cancel()
 	messages := make([]*nats.Msg, len(drafts))
 	for i, d := range drafts {
-		messages[i] = d.message()
+		messages[i] = d.message(nil)
 	}
 	ack, err := jetstreamext.PublishMsgBatch(limited, e.js, messages, jetstreamext.BatchFlowControl{})
 	if err != nil {
@@ -103,10 +105,19 @@ func (s *Store) AppendAll(ctx context.Context, drafts []Draft) ([]uint64, error)
 	return positions, nil
 }
 
-func (d Draft) message() *nats.Msg {
+// message returns the draft as the engine takes it. positions are those of the drafts before it; nil for a batch, in which nobody can come
+// between two.
+func (d Draft) message(positions []uint64) *nats.Msg {
 	m := &nats.Msg{Subject: prefix + d.Subject, Data: d.Data, Header: nats.Header{}}
-	if d.Behind != nil {
-		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, fmt.Sprint(d.Behind.Position))
+	if d.Behind == nil {
+		return m
+	}
+	position := d.Behind.Position
+	if d.Behind.Draft > 0 && positions != nil {
+		position = positions[d.Behind.Draft-1]
+	}
+	if d.Behind.Draft == 0 || positions != nil {
+		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(position, 10))
 		m.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, prefix+d.Behind.Filter)
 	}
 	return m
@@ -162,16 +173,18 @@ type Query struct {
 }
 
 const (
+	// pendingHeader says of a message how many there are behind it.
+	pendingHeader = "Nats-Num-Pending"
 	// readMost and readBytes bound one answer of the engine.
 	readMost  = 256
 	readBytes = 1 << 20
 )
 
-// Read returns the next messages in order; none at the end of the log.
-func (s *Store) Read(ctx context.Context, q Query) ([]Message, error) {
+// Read returns the next messages in order, and whether there are more behind them.
+func (s *Store) Read(ctx context.Context, q Query) (messages []Message, more bool, err error) {
 	e, err := s.current()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	limited, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
@@ -187,19 +200,20 @@ func (s *Store) Read(ctx context.Context, q Query) ([]Message, error) {
 	}
 	answers, err := jetstreamext.GetBatch(limited, e.js, streamName, most, options...)
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, false, s.fail(ctx, err)
 	}
-	var messages []Message
 	for raw, err := range answers {
 		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			return nil, nil
+			return nil, false, nil
 		}
 		if err != nil {
-			return nil, s.fail(ctx, err)
+			return nil, false, s.fail(ctx, err)
 		}
 		messages = append(messages, messageOf(raw))
+		left, err := strconv.Atoi(raw.Header.Get(pendingHeader))
+		more = err != nil || left > 0
 	}
-	return messages, nil
+	return messages, more, nil
 }
 
 // Follow calls handle with each message from a position on whose subject the filter matches, and with those that are appended later,

@@ -56,12 +56,12 @@ func TestAppendAndRead(t *testing.T) {
 			if _, err := s.Append(t.Context(), drafts("ev.b.1")); err != nil {
 				t.Fatalf("Append() = %v", err)
 			}
-			got, err := s.Read(t.Context(), store.Query{Filter: "ev.a.>"})
+			got, _, err := s.Read(t.Context(), store.Query{Filter: "ev.a.>"})
 			if err != nil || !slices.Equal(subjects(got), want) || got[0].Position != positions[0] || string(got[0].Data) != "about ev.a.0" {
 				t.Errorf("Read() = %v, %v, want %v", subjects(got), err, want)
 			}
-			rest, err := s.Read(t.Context(), store.Query{Filter: "ev.a.>", From: positions[n-1] + 1})
-			if err != nil || len(rest) != 0 {
+			rest, more, err := s.Read(t.Context(), store.Query{Filter: "ev.a.>", From: positions[n-1] + 1})
+			if err != nil || more || len(rest) != 0 {
 				t.Errorf("Read() behind the last = %v, %v, want none", rest, err)
 			}
 		})
@@ -168,7 +168,7 @@ func TestEraseAndPurge(t *testing.T) {
 	if err := s.Purge(t.Context(), "ev.a.>", positions[3]); err != nil {
 		t.Fatalf("Purge() = %v", err)
 	}
-	got, err := s.Read(t.Context(), store.Query{Filter: "ev.>"})
+	got, _, err := s.Read(t.Context(), store.Query{Filter: "ev.>"})
 	if want := []string{"ev.b.1", "ev.a.3"}; err != nil || !slices.Equal(subjects(got), want) {
 		t.Errorf("Read() = %v, %v, want %v", subjects(got), err, want)
 	}
@@ -191,7 +191,7 @@ func TestReopen(t *testing.T) {
 		t.Errorf("Append() after Close() = %v, want ErrUnavailable", err)
 	}
 	second := open(t, dir)
-	got, err := second.Read(t.Context(), store.Query{Filter: "ev.>"})
+	got, _, err := second.Read(t.Context(), store.Query{Filter: "ev.>"})
 	if want := []string{"ev.a.1", "ev.a.2"}; err != nil || !slices.Equal(subjects(got), want) {
 		t.Errorf("Read() = %v, %v, want %v", subjects(got), err, want)
 	}

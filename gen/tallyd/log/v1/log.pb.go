@@ -90,14 +90,12 @@ type Entry struct {
 	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// Checksum of the entry before; 0 for the first.
 	PreviousChecksum uint32 `protobuf:"fixed32,3,opt,name=previous_checksum,json=previousChecksum,proto3" json:"previous_checksum,omitempty"`
-	// Position of the entry before in the log of all forms; 0 for the first.
-	PreviousPosition uint64 `protobuf:"varint,4,opt,name=previous_position,json=previousPosition,proto3" json:"previous_position,omitempty"`
 	// Submission that the entry is about.
-	SubmissionId string `protobuf:"bytes,5,opt,name=submission_id,json=submissionId,proto3" json:"submission_id,omitempty"`
+	SubmissionId string `protobuf:"bytes,4,opt,name=submission_id,json=submissionId,proto3" json:"submission_id,omitempty"`
 	// How it came to be known.
-	Source Source `protobuf:"varint,6,opt,name=source,proto3,enum=tallyd.log.v1.Source" json:"source,omitempty"`
+	Source Source `protobuf:"varint,5,opt,name=source,proto3,enum=tallyd.log.v1.Source" json:"source,omitempty"`
 	// When it came.
-	ReceiveTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=receive_time,json=receiveTime,proto3" json:"receive_time,omitempty"`
+	ReceiveTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=receive_time,json=receiveTime,proto3" json:"receive_time,omitempty"`
 	// What happened.
 	//
 	// Types that are valid to be assigned to Event:
@@ -157,13 +155,6 @@ func (x *Entry) GetSequence() uint64 {
 func (x *Entry) GetPreviousChecksum() uint32 {
 	if x != nil {
 		return x.PreviousChecksum
-	}
-	return 0
-}
-
-func (x *Entry) GetPreviousPosition() uint64 {
-	if x != nil {
-		return x.PreviousPosition
 	}
 	return 0
 }
@@ -255,8 +246,10 @@ type Tombstone struct {
 	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// Checksum of the erased entry, by which the one behind it still names it.
 	Checksum uint32 `protobuf:"fixed32,2,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// Checksum that the erased entry named as that of the one before it.
+	PreviousChecksum uint32 `protobuf:"fixed32,3,opt,name=previous_checksum,json=previousChecksum,proto3" json:"previous_checksum,omitempty"`
 	// Position of the erased entry in the log of all forms.
-	Position      uint64 `protobuf:"varint,3,opt,name=position,proto3" json:"position,omitempty"`
+	Position      uint64 `protobuf:"varint,4,opt,name=position,proto3" json:"position,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -301,6 +294,13 @@ func (x *Tombstone) GetSequence() uint64 {
 func (x *Tombstone) GetChecksum() uint32 {
 	if x != nil {
 		return x.Checksum
+	}
+	return 0
+}
+
+func (x *Tombstone) GetPreviousChecksum() uint32 {
+	if x != nil {
+		return x.PreviousChecksum
 	}
 	return 0
 }
@@ -599,26 +599,26 @@ var File_tallyd_log_v1_log_proto protoreflect.FileDescriptor
 
 const file_tallyd_log_v1_log_proto_rawDesc = "" +
 	"\n" +
-	"\x17tallyd/log/v1/log.proto\x12\rtallyd.log.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x03\n" +
+	"\x17tallyd/log/v1/log.proto\x12\rtallyd.log.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x02\n" +
 	"\x05Entry\x12\x17\n" +
 	"\aform_id\x18\x01 \x01(\tR\x06formId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12+\n" +
-	"\x11previous_checksum\x18\x03 \x01(\aR\x10previousChecksum\x12+\n" +
-	"\x11previous_position\x18\x04 \x01(\x04R\x10previousPosition\x12#\n" +
-	"\rsubmission_id\x18\x05 \x01(\tR\fsubmissionId\x12-\n" +
-	"\x06source\x18\x06 \x01(\x0e2\x15.tallyd.log.v1.SourceR\x06source\x12=\n" +
-	"\freceive_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x12\x1c\n" +
+	"\x11previous_checksum\x18\x03 \x01(\aR\x10previousChecksum\x12#\n" +
+	"\rsubmission_id\x18\x04 \x01(\tR\fsubmissionId\x12-\n" +
+	"\x06source\x18\x05 \x01(\x0e2\x15.tallyd.log.v1.SourceR\x06source\x12=\n" +
+	"\freceive_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x12\x1c\n" +
 	"\bdelivery\x18\n" +
 	" \x01(\fH\x00R\bdelivery\x12 \n" +
 	"\n" +
 	"submission\x18\v \x01(\fH\x00R\n" +
 	"submission\x128\n" +
 	"\ttombstone\x18\f \x01(\v2\x18.tallyd.log.v1.TombstoneH\x00R\ttombstoneB\a\n" +
-	"\x05event\"_\n" +
+	"\x05event\"\x8c\x01\n" +
 	"\tTombstone\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1a\n" +
-	"\bchecksum\x18\x02 \x01(\aR\bchecksum\x12\x1a\n" +
-	"\bposition\x18\x03 \x01(\x04R\bposition\"\xd4\x02\n" +
+	"\bchecksum\x18\x02 \x01(\aR\bchecksum\x12+\n" +
+	"\x11previous_checksum\x18\x03 \x01(\aR\x10previousChecksum\x12\x1a\n" +
+	"\bposition\x18\x04 \x01(\x04R\bposition\"\xd4\x02\n" +
 	"\x04Form\x12\x17\n" +
 	"\aform_id\x18\x01 \x01(\tR\x06formId\x129\n" +
 	"\n" +

@@ -1,0 +1,269 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tallyd/tallyd/service/store"
+)
+
+const (
+	// ringSize and ringBytes bound what is kept in memory for those who keep up; others read from the log.
+	ringSize  = 4096
+	ringBytes = 16 << 20
+	// firstRetry and longestRetry are between attempts to read a log that cannot be read.
+	firstRetry   = 50 * time.Millisecond
+	longestRetry = 2 * time.Second
+)
+
+// Record is an entry or a gap on its way to those who watch. All of them share it.
+type Record struct {
+	// Form is what it is about.
+	Form string
+	// Entry is what was logged; nil for a gap.
+	Entry *Entry
+	// Gap is what is lost before the next entry; nil for an entry.
+	Gap *Gap
+	// Position is the entry's place in the log of all forms; for a gap that of the entry behind it.
+	Position uint64
+
+	mu   sync.Mutex
+	made map[Key][]byte
+}
+
+// Key is for whom bytes are made: those who ask with the same one get the same.
+type Key struct {
+	Request, Accepted uint64
+}
+
+// mostMade bounds what a record keeps made; more is made anew for each who asks.
+const mostMade = 64
+
+// Bytes returns what write makes of the record: once for each key.
+func (r *Record) Bytes(key Key, write func() []byte) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if bytes, found := r.made[key]; found {
+		return bytes
+	}
+	bytes := write()
+	if r.made == nil {
+		r.made = map[Key][]byte{}
+	}
+	if len(r.made) < mostMade {
+		r.made[key] = bytes
+	}
+	return bytes
+}
+
+func (r *Record) size() int {
+	if r.Entry == nil {
+		return 0
+	}
+	return len(r.Entry.GetDelivery()) + len(r.Entry.GetSubmission())
+}
+
+// Hub reads the log once for the whole process and hands it out. It is safe for concurrent use.
+type Hub struct {
+	log *Log
+
+	mu      sync.RWMutex
+	ring    []*Record
+	bytes   int
+	start   uint64 // whatever is behind this position and up to end is in the ring
+	end     uint64
+	ready   chan struct{} // closed when start and end are known
+	cursors map[string]map[*Cursor]struct{}
+	broad   map[*Cursor]struct{} // those of more forms than are named
+
+	// Of the reader alone.
+	chains map[string]*chain
+}
+
+// NewHub returns a hub that reads a log when it runs.
+func NewHub(l *Log) *Hub {
+	return &Hub{
+		log: l, ready: make(chan struct{}), chains: map[string]*chain{},
+		cursors: map[string]map[*Cursor]struct{}{}, broad: map[*Cursor]struct{}{},
+	}
+}
+
+// Run reads until ctx ends.
+func (h *Hub) Run(ctx context.Context) {
+	for pause := firstRetry; ctx.Err() == nil; pause = min(2*pause, longestRetry) {
+		before := h.position()
+		err := h.read(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if h.position() != before {
+			pause = firstRetry
+		}
+		if !errors.Is(err, store.ErrUnavailable) {
+			h.log.log.Warn("reading the log of events stopped", slog.String("error", err.Error()))
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// read reads from where it stopped, at first from the end of the log.
+func (h *Hub) read(ctx context.Context) error {
+	select {
+	case <-h.ready:
+	default:
+		state, err := h.log.store.State(ctx)
+		if err != nil {
+			return err
+		}
+		h.mu.Lock()
+		h.start, h.end = state.Last, state.Last
+		h.mu.Unlock()
+		close(h.ready)
+	}
+	return h.log.store.Follow(ctx, allForms, h.position()+1, func(m store.Message) error { return h.take(ctx, m) })
+}
+
+func (h *Hub) position() uint64 {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.end
+}
+
+// take hands out a message, after what is lost before it.
+func (h *Hub) take(ctx context.Context, m store.Message) error {
+	e, err := h.log.decode(m)
+	if unreadable(err) {
+		h.add(m.Position) // the entry behind it will show the gap
+		return nil
+	}
+	form := e.GetFormId()
+	next, gap, err := h.log.advance(ctx, h.chains[form], e)
+	if err != nil {
+		return err
+	}
+	h.chains[form] = next
+	var records []*Record
+	if gap != nil {
+		h.log.lost(form, *gap)
+		records = append(records, &Record{Form: form, Gap: gap, Position: e.Position})
+	}
+	if erased := e.GetTombstone().GetPosition(); erased != 0 {
+		h.drop(erased)
+	}
+	h.add(e.Position, append(records, &Record{Form: form, Entry: &e, Position: e.Position})...)
+	return nil
+}
+
+// drop takes an entry that was erased out of the ring.
+func (h *Hub) drop(position uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ring = slices.DeleteFunc(h.ring, func(r *Record) bool {
+		erased := r.Entry != nil && r.Position == position
+		if erased {
+			h.bytes -= r.size()
+		}
+		return erased
+	})
+}
+
+// add puts records in the ring and wakes those who wait for them.
+func (h *Hub) add(end uint64, records ...*Record) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.end = end
+	for _, r := range records {
+		h.ring = append(h.ring, r)
+		h.bytes += r.size()
+	}
+	over := 0
+	for len(h.ring)-over > ringSize || (h.bytes > ringBytes && len(h.ring)-over > 1) {
+		h.bytes -= h.ring[over].size()
+		h.start = h.ring[over].Position // a gap that goes before its entry is found again in the log
+		over++
+	}
+	if over > 0 {
+		clear(h.ring[:over]) // else the array holds on to them
+		h.ring = h.ring[over:]
+	}
+	for _, r := range records {
+		for c := range h.cursors[r.Form] {
+			c.poke()
+		}
+		for c := range h.broad {
+			c.poke()
+		}
+	}
+}
+
+// mostAtOnce bounds what a cursor takes from the ring at once.
+const mostAtOnce = 64
+
+// after appends to records those behind a position that are wanted, and returns up to where it looked. It is false when the ring begins
+// only behind the position.
+func (h *Hub) after(records []*Record, position uint64, wants func(form string) bool) (taken []*Record, end uint64, ok bool) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if position < h.start {
+		return records, position, false
+	}
+	first, _ := slices.BinarySearchFunc(h.ring, position+1, func(r *Record, at uint64) int {
+		switch {
+		case r.Position < at:
+			return -1
+		case r.Position > at:
+			return 1
+		default:
+			return 0
+		}
+	})
+	for _, r := range h.ring[first:] {
+		if !wants(r.Form) {
+			continue
+		}
+		if records = append(records, r); len(records) >= mostAtOnce && r.Gap == nil {
+			return records, r.Position, true
+		}
+	}
+	return records, h.end, true
+}
+
+func (h *Hub) join(c *Cursor) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.forms == nil {
+		h.broad[c] = struct{}{}
+	}
+	for _, form := range c.forms {
+		if h.cursors[form] == nil {
+			h.cursors[form] = map[*Cursor]struct{}{}
+		}
+		h.cursors[form][c] = struct{}{}
+	}
+}
+
+func (h *Hub) leave(c *Cursor) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.broad, c)
+	for _, form := range c.forms {
+		delete(h.cursors[form], c)
+		if len(h.cursors[form]) == 0 {
+			delete(h.cursors, form)
+		}
+	}
+}
+
+// Watchers returns how many watch a form by its id.
+func (h *Hub) Watchers(form string) int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return len(h.cursors[form])
+}

@@ -1,0 +1,135 @@
+package events
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tallyd/tallyd/service/store"
+)
+
+// Latest returns the place behind all that is logged.
+func (l *Log) Latest(ctx context.Context) (Place, error) {
+	state, err := l.store.State(ctx)
+	return Place{Position: state.Last, Accepted: state.Last}, err
+}
+
+// Earliest returns the place before all that is left of these forms' logs.
+func (l *Log) Earliest(ctx context.Context, forms []string) (Place, error) {
+	floor, err := l.floorOf(ctx, forms)
+	return Place{Accepted: floor}, err
+}
+
+// Since returns the place before what was logged at a time or later.
+func (l *Log) Since(ctx context.Context, forms []string, since time.Time) (Place, error) {
+	at, err := l.Earliest(ctx, forms)
+	if err != nil {
+		return at, err
+	}
+	first, _, err := l.store.Read(ctx, store.Query{Filter: allForms, Since: since, Most: 1})
+	switch {
+	case err != nil:
+		return at, err
+	case len(first) == 0:
+		return l.Latest(ctx)
+	}
+	at.Position = first[0].Position - 1
+	return at, nil
+}
+
+// Left returns how to go on from a place with all that is left; it is the same place unless retention has taken entries behind it.
+func (l *Log) Left(ctx context.Context, forms []string, at Place) (Place, error) {
+	floor, err := l.floorOf(ctx, forms)
+	if floor > at.Position {
+		at.Accepted = max(at.Accepted, floor)
+	}
+	return at, err
+}
+
+// floorOf returns the position up to which retention has taken entries of any of these forms.
+func (l *Log) floorOf(ctx context.Context, forms []string) (floor uint64, err error) {
+	for _, form := range forms {
+		f, err := l.Form(ctx, form)
+		if err != nil {
+			return 0, err
+		}
+		floor = max(floor, f.GetFloor().GetPosition())
+	}
+	return floor, nil
+}
+
+const (
+	// tokenFormat is the first byte of a token.
+	tokenFormat = 1
+	macSize     = 12
+	digestSize  = 8
+	sealKey     = "seal"
+	sealSize    = 32
+)
+
+// ErrToken is a token that this log never handed out, or not for this request.
+var ErrToken = errors.New("the token is not one that this log handed out for this request")
+
+// Seal makes places into tokens that nobody else can make, and back.
+type Seal struct {
+	secret []byte
+}
+
+// Seal returns the log's own seal, which all replicas share. The error is that of the store.
+func (l *Log) Seal(ctx context.Context) (Seal, error) {
+	for {
+		r, err := l.store.Get(ctx, sealKey)
+		if err != nil || len(r.Value) == sealSize {
+			return Seal{r.Value}, err
+		}
+		r.Value = make([]byte, sealSize)
+		if _, err := rand.Read(r.Value); err != nil {
+			return Seal{}, fmt.Errorf("no randomness for the seal: %w", err)
+		}
+		if _, err := l.store.Put(ctx, r); err != nil && !errors.Is(err, store.ErrConflict) {
+			return Seal{}, err
+		}
+	}
+}
+
+// Token returns a place as an opaque text that is bound to a request by its digest.
+func (s Seal) Token(at Place, digest uint64) string {
+	data := binary.BigEndian.AppendUint64([]byte{tokenFormat}, digest)
+	data = binary.AppendUvarint(data, at.Position)
+	data = binary.AppendUvarint(data, at.Accepted)
+	return base64.RawURLEncoding.EncodeToString(append(data, s.mac(data)...))
+}
+
+// Place returns the place of a token. The error is ErrToken.
+func (s Seal) Place(token string, digest uint64) (Place, error) {
+	data, err := base64.RawURLEncoding.Strict().DecodeString(token)
+	if err != nil || len(data) < 1+digestSize+macSize {
+		return Place{}, ErrToken
+	}
+	data, mac := data[:len(data)-macSize], data[len(data)-macSize:]
+	if !hmac.Equal(mac, s.mac(data)) || data[0] != tokenFormat || binary.BigEndian.Uint64(data[1:]) != digest {
+		return Place{}, ErrToken
+	}
+	rest := data[1+digestSize:]
+	position, n := binary.Uvarint(rest)
+	if n <= 0 {
+		return Place{}, ErrToken
+	}
+	accepted, m := binary.Uvarint(rest[n:])
+	if m <= 0 || n+m != len(rest) {
+		return Place{}, ErrToken
+	}
+	return Place{Position: position, Accepted: accepted}, nil
+}
+
+func (s Seal) mac(data []byte) []byte {
+	mac := hmac.New(sha256.New, s.secret)
+	mac.Write(data)
+	return mac.Sum(nil)[:macSize]
+}

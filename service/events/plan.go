@@ -1,0 +1,257 @@
+package events
+
+import (
+	"bytes"
+	"context"
+	"hash/maphash"
+	"log/slog"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
+	"github.com/tallyd/tallyd/service/store"
+)
+
+// tail is the end of a form's log as the writer knows it. It may be wrong where another replica wrote, which the store's conditions show.
+type tail struct {
+	sequence uint64
+	checksum uint32
+	position uint64 // 0 for a log without entries
+	// submissions are those with an entry, by hash: enough to know which have none without asking.
+	submissions map[uint64]struct{}
+	seed        maphash.Seed
+}
+
+func (t *tail) hash(submission string) uint64 { return maphash.String(t.seed, submission) }
+
+func (t *tail) mayHave(submission string) bool {
+	_, found := t.submissions[t.hash(submission)]
+	return found
+}
+
+// plan is what to write for a piece of news.
+type plan struct {
+	tail   *tail
+	news   *News
+	drafts []store.Draft
+	erase  uint64 // position of the entry that goes
+}
+
+// tailOf returns the end of a form's log.
+func (l *Log) tailOf(ctx context.Context, form string) (*tail, error) {
+	if t := l.tails[form]; t != nil {
+		return t, nil
+	}
+	t := &tail{submissions: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+	f, err := l.Form(ctx, form)
+	if err != nil {
+		return nil, err
+	}
+	if floor := f.GetFloor(); floor != nil {
+		t.sequence, t.checksum = floor.GetSequence(), floor.GetChecksum()
+	}
+	// The last entry before the names: what comes in between fails the condition of the next write.
+	last, found, err := l.store.Last(ctx, formFilter(form))
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		e, err := decode(last)
+		if err != nil {
+			return nil, err
+		}
+		t.sequence, t.checksum, t.position = e.GetSequence(), e.Checksum, e.Position
+	}
+	subjects, err := l.store.Subjects(ctx, formFilter(form))
+	if err != nil {
+		return nil, err
+	}
+	for _, subject := range subjects {
+		t.submissions[t.hash(submissionOf(subject))] = struct{}{}
+	}
+	l.tails[form] = t
+	return t, nil
+}
+
+// forget lets the ends of these forms' logs be read again.
+func (l *Log) forget(group []*pending) {
+	for _, p := range group {
+		delete(l.tails, p.Form)
+	}
+}
+
+// plan says what to write for a piece of news, or finishes it where there is nothing to write.
+func (l *Log) plan(ctx context.Context, p *pending) (next plan, done bool, err error) {
+	t, err := l.tailOf(ctx, p.Form)
+	if err != nil {
+		return next, false, err
+	}
+	var known *Entry
+	if t.mayHave(p.Submission) {
+		if known, err = l.entryOf(ctx, p.Form, p.Submission); err != nil {
+			return next, false, err
+		}
+	}
+	if result, settled := l.settle(ctx, p, known); settled {
+		p.finish(result, nil)
+		return next, true, nil
+	}
+	next = plan{tail: t, news: &p.News}
+	return next, false, next.draft(p, known)
+}
+
+// entryOf returns the last entry of a submission; nil for none.
+func (l *Log) entryOf(ctx context.Context, form, submission string) (*Entry, error) {
+	m, found, err := l.store.Last(ctx, eventSubject(form, submission))
+	if err != nil || !found {
+		return nil, err
+	}
+	e, err := decode(m)
+	if err != nil {
+		return nil, err
+	}
+	return &e, nil
+}
+
+// settle tells whether the log says it already, and keeps aside what contradicts it.
+func (l *Log) settle(ctx context.Context, p *pending, known *Entry) (Result, bool) {
+	switch {
+	case known == nil:
+		return Stored, false
+	case known.GetTombstone() != nil && p.Deleted:
+		return Known, true
+	case known.GetTombstone() != nil:
+		return Gone, true
+	case p.Deleted:
+		return Stored, false
+	case p.Delivery == nil || known.GetDelivery() == nil || sameData(p.Delivery, known.GetDelivery()):
+		return Known, true
+	default:
+		l.keepAside(ctx, p)
+		return Conflicting, true
+	}
+}
+
+// sameData tells whether two deliveries say the same of a submission. Another webhook of the form delivers it under another event id.
+func sameData(a, b []byte) bool {
+	if bytes.Equal(a, b) {
+		return true
+	}
+	first, errA := parseDelivery(a)
+	second, errB := parseDelivery(b)
+	return errA == nil && errB == nil && bytes.Equal(first.data, second.data)
+}
+
+// keepAside stores a delivery that contradicts the first, for people. What the log says stays, and so does the answer to Tally.
+func (l *Log) keepAside(ctx context.Context, p *pending) {
+	data, sum, err := encode(&logv1.Entry{
+		FormId: p.Form, SubmissionId: p.Submission, Source: p.Source, ReceiveTime: timestamppb.Now(),
+		Event: &logv1.Entry_Delivery{Delivery: p.Delivery},
+	})
+	if err == nil {
+		subject := conflictSubject(p.Form, p.Submission, sum)
+		_, err = l.store.Append(ctx, []store.Draft{{Subject: subject, Data: data, Behind: &store.Condition{Filter: subject}}})
+	}
+	attrs := []any{slog.String("form", p.Form), slog.String("submission", p.Submission)}
+	if err != nil {
+		attrs = append(attrs, slog.String("not_kept", err.Error()))
+	}
+	l.log.Error("a delivery says something else of a submission than the first one", attrs...)
+}
+
+// draft words the entry, and for a deletion the mark in the place of what is erased.
+func (n *plan) draft(p *pending, known *Entry) error {
+	e := &logv1.Entry{
+		FormId: p.Form, Sequence: n.tail.sequence + 1, PreviousChecksum: n.tail.checksum,
+		SubmissionId: p.Submission, Source: p.Source, ReceiveTime: timestamppb.Now(),
+	}
+	switch {
+	case p.Deleted:
+		tombstone := &logv1.Tombstone{}
+		if known != nil {
+			tombstone = &logv1.Tombstone{
+				Sequence: known.GetSequence(), Checksum: known.Checksum, PreviousChecksum: known.GetPreviousChecksum(), Position: known.Position,
+			}
+			n.erase = known.Position
+		}
+		e.Event = &logv1.Entry_Tombstone{Tombstone: tombstone}
+	case p.Reconciled != nil:
+		e.Event = &logv1.Entry_Submission{Submission: p.Reconciled}
+	default:
+		e.Event = &logv1.Entry_Delivery{Delivery: p.Delivery}
+	}
+	data, sum, err := encode(e)
+	if err != nil {
+		return err
+	}
+	n.drafts = []store.Draft{{Subject: eventSubject(p.Form, p.Submission), Data: data}}
+	if known != nil {
+		mark, err := proto.Marshal(e.GetTombstone())
+		if err != nil {
+			return err
+		}
+		n.drafts = append(n.drafts, store.Draft{Subject: erasedSubject(p.Form, known.GetSequence()), Data: mark})
+	}
+	n.tail.sequence, n.tail.checksum = e.GetSequence(), sum
+	return nil
+}
+
+// carryOut writes what is planned, in order, and returns how many of the plans it carried out.
+func (l *Log) carryOut(ctx context.Context, plans []plan) (int, error) {
+	for done := 0; done < len(plans); {
+		n := 1
+		for done+n < len(plans) && len(plans[done].drafts) == 1 && len(plans[done+n].drafts) == 1 {
+			n++
+		}
+		stored, err := l.append(ctx, plans[done:done+n])
+		done += stored
+		if err != nil {
+			return done, err
+		}
+	}
+	return len(plans), nil
+}
+
+// append writes plans of one draft each, or one plan whole.
+func (l *Log) append(ctx context.Context, plans []plan) (int, error) {
+	var drafts []store.Draft
+	last := map[*tail]int{} // the draft that is the end of a form's log, from 1
+	for _, n := range plans {
+		condition := &store.Condition{Filter: formFilter(n.news.Form), Position: n.tail.position, Draft: last[n.tail]}
+		for i, d := range n.drafts {
+			if i == 0 {
+				d.Behind = condition
+				last[n.tail] = len(drafts) + 1
+			}
+			drafts = append(drafts, d)
+		}
+	}
+	var positions []uint64
+	var err error
+	if len(plans) == 1 && len(drafts) > 1 {
+		positions, err = l.store.AppendAll(ctx, drafts)
+	} else {
+		positions, err = l.store.Append(ctx, drafts)
+	}
+	stored := min(len(positions), len(plans))
+	for i, n := range plans[:stored] {
+		n.tail.position = positions[i]
+		n.tail.submissions[n.tail.hash(n.news.Submission)] = struct{}{}
+		if n.erase != 0 {
+			l.erase(ctx, n.news.Form, n.news.Submission, n.erase)
+		}
+	}
+	return stored, err
+}
+
+// erase takes away what a tombstone stands for. What fails here is done again by the scrub, which looks at every tombstone.
+func (l *Log) erase(ctx context.Context, form, submission string, position uint64) {
+	err := l.store.Erase(ctx, position)
+	if err == nil {
+		err = l.store.Purge(ctx, "cf."+form+"."+submission+".*", 0)
+	}
+	if err != nil {
+		l.log.Warn("a deleted submission is not erased yet", slog.String("form", form), slog.String("error", err.Error()))
+	}
+}

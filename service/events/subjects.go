@@ -1,0 +1,47 @@
+package events
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Subjects of the log. Ids have no dot and no wildcard in them, which the intake sees to.
+
+// eventSubject is under which all is stored that happened to a submission: so the engine's index knows each, and the last of it.
+func eventSubject(form, submission string) string { return "ev." + form + "." + submission }
+
+// formFilter matches all events of a form, allForms those of all.
+func formFilter(form string) string { return "ev." + form + ".*" }
+
+const allForms = "ev.>"
+
+// erasedSubject marks that the entry at a sequence was erased: a reader who misses it looks here.
+func erasedSubject(form string, sequence uint64) string {
+	return "er." + form + "." + strconv.FormatUint(sequence, 10)
+}
+
+// conflictSubject keeps aside a delivery of a submission that says something else than the first.
+func conflictSubject(form, submission string, checksum uint32) string {
+	return "cf." + form + "." + submission + "." + strconv.FormatUint(uint64(checksum), 16)
+}
+
+// formOf returns the form of a subject.
+func formOf(subject string) string {
+	_, rest, _ := strings.Cut(subject, ".")
+	form, _, _ := strings.Cut(rest, ".")
+	return form
+}
+
+// submissionOf returns the submission of an event's subject.
+func submissionOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
+
+// isID tells whether a text is an id as the contract has it.
+func isID(text string) bool {
+	for i := range len(text) {
+		c := text[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return text != "" && len(text) <= 64
+}
