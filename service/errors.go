@@ -25,6 +25,8 @@ type localError struct {
 	effect tally.Effect
 	// hint tells the caller more than the row's message; it holds no foreign text.
 	hint string
+	// facts are metadata for the caller's program.
+	facts map[string]string
 	// err is the cause for the log; it never reaches a caller.
 	err error
 }
@@ -90,7 +92,9 @@ func toStatus(err error) mapped {
 		return conclude(rowInternal, &tally.Error{})
 	}
 	if own, ok := errors.AsType[*localError](err); ok {
-		return conclude(localRow(own.reason), &tally.Error{Effect: own.effect, Message: own.hint})
+		r := localRow(own.reason)
+		r.facts = own.facts
+		return conclude(r, &tally.Error{Effect: own.effect, Message: own.hint})
 	}
 	if judged {
 		return conclude(tallyRow(failure), failure)

@@ -51,6 +51,7 @@ func describe(r row, e *tally.Error, code codes.Code, outcome tally.Outcome, aft
 		code: code,
 		info: &errdetails.ErrorInfo{Reason: reasonName(r.reason), Domain: r.domain, Metadata: facts(e, outcome)},
 	}
+	maps.Copy(d.info.GetMetadata(), tidy(r.facts))
 	if r.code == codes.InvalidArgument {
 		d.fields, d.total = fieldViolations(e.Violations)
 	}

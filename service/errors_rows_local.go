@@ -58,7 +58,7 @@ var (
 	rowResumeToken = row{
 		reason: tallydv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID, code: codes.InvalidArgument,
 		outcome: tally.OutcomeNotSent, domain: weSay,
-		message: "the resume token is not one of an export of this form with these fields: the caller must begin anew or restore the request",
+		message: "the resume token is not one of a stream with these fields: the caller must begin anew or restore the request",
 	}
 	rowPrecondition = row{
 		reason: tallydv1.ErrorReason_ERROR_REASON_ETAG_MISMATCH, code: codes.Aborted,
@@ -137,5 +137,34 @@ var (
 		reason: tallydv1.ErrorReason_ERROR_REASON_INTERNAL, code: codes.Internal,
 		outcome: tally.OutcomeUnknown, domain: weSay, fixed: true,
 		message: "a defect of tallyd that nobody foresaw: its operator finds it in the log under the request id",
+	}
+)
+
+// The log of events.
+var (
+	rowResumeExpired = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED, code: codes.OutOfRange,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "events behind the resume token are older than what the log keeps: the caller has missed some, and can go on with oldest_resume_token",
+	}
+	rowEventGap = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_EVENT_LOG_GAP, code: codes.DataLoss,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "the log has lost events: this service asks Tally for what they were about, and the caller can replay from behind last_sequence",
+	}
+	rowEventLogUnavailable = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_EVENT_LOG_UNAVAILABLE, code: codes.Unavailable,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "the log of events cannot be used now: the caller may try again, the operator of this service should look if it lasts",
+	}
+	rowEventLogFull = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_EVENT_LOG_FULL, code: codes.Unavailable,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "the disk of the log of events is full: the operator of this service must make room",
+	}
+	rowEventLogOff = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_EVENT_LOG_OFF, code: codes.FailedPrecondition,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "this service keeps no log of events: its operator must set --data-dir and --events for that",
 	}
 )

@@ -32,6 +32,8 @@ type row struct {
 	// pushback tells grpc clients to wait as long as RetryInfo says; never tells them not to try again.
 	pushback, never bool
 	message         string
+	// facts are more metadata, of this failure.
+	facts map[string]string
 }
 
 // retry says when another try is worth it.
@@ -104,6 +106,11 @@ var localRows = map[tallydv1.ErrorReason]row{
 	rowOverloaded.reason:            rowOverloaded,
 	rowDraining.reason:              rowDraining,
 	rowResumeToken.reason:           rowResumeToken,
+	rowResumeExpired.reason:         rowResumeExpired,
+	rowEventGap.reason:              rowEventGap,
+	rowEventLogUnavailable.reason:   rowEventLogUnavailable,
+	rowEventLogFull.reason:          rowEventLogFull,
+	rowEventLogOff.reason:           rowEventLogOff,
 	rowCallerUnauthenticated.reason: rowCallerUnauthenticated,
 	rowCallerNotAllowed.reason:      rowCallerNotAllowed,
 	rowPanic.reason:                 rowPanic,

@@ -29,6 +29,16 @@ type HandlerConfig struct {
 	AllowPrivateWebhooks bool
 	// Quota tells callers how they stand; nil where there is no limit.
 	Quota *quota.Scheduler
+	// Events is where streams of events read; nil where no log is kept.
+	Events *Events
+}
+
+// drift is told of answers that the contract does not know.
+func (c HandlerConfig) drift() func(path, kind string) {
+	if c.Drift == nil {
+		return func(string, string) {}
+	}
+	return c.Drift
 }
 
 // pace is the time from one request of a batch job to the next when nobody else makes any; nil where there is no limit.
@@ -41,14 +51,12 @@ func (c HandlerConfig) pace() func() time.Duration {
 
 // Register registers every service of the contract.
 func Register(to grpc.ServiceRegistrar, t Tally, config HandlerConfig) {
-	if config.Drift == nil {
-		config.Drift = func(string, string) {}
-	}
 	tallydv1.RegisterUserServiceServer(to, &users{tally: t})
 	tallydv1.RegisterOrganizationServiceServer(to, &organizations{tally: t})
 	tallydv1.RegisterWorkspaceServiceServer(to, &workspaces{tally: t})
 	tallydv1.RegisterFormServiceServer(to, &forms{tally: t})
-	tallydv1.RegisterSubmissionServiceServer(to, &submissions{tally: t, drift: config.Drift, pace: config.pace()})
+	tallydv1.RegisterSubmissionServiceServer(to, &submissions{tally: t, drift: config.drift(), pace: config.pace(), events: config.Events})
+	tallydv1.RegisterSubmissionEventServiceServer(to, &submissionEvents{events: config.Events, unknown: answerDrift(config.drift())})
 	tallydv1.RegisterAnalyticsServiceServer(to, &analytics{tally: t})
 	tallydv1.RegisterQuotaServiceServer(to, &quotas{quota: config.Quota})
 	tallydv1.RegisterWebhookServiceServer(to, &webhooks{tally: t, allowPrivate: config.AllowPrivateWebhooks})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"strconv"
@@ -277,13 +278,19 @@ func (s *Server) limitDeadline(ctx context.Context, req any, info *grpc.UnarySer
 	return resp, nil
 }
 
-// endWithServer ends streams of the infrastructure, such as health's Watch, when the server stops.
+// errStopping ends the contexts of streams when the server stops.
+var errStopping = errors.New("the server stops")
+
+// stopping tells whether a stream's context has ended because the server stops.
+func stopping(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errStopping) }
+
+// endWithServer ends streams, such as health's Watch, when the server stops: in order where they can, else as a server that stops does.
 func (s *Server) endWithServer(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	ctx, cancel := context.WithCancel(stream.Context())
-	defer cancel()
-	defer context.AfterFunc(s.stopping, cancel)()
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(s.stopping, func() { cancel(errStopping) })()
 	err := next(srv, &endingStream{ServerStream: stream, ctx: ctx})
-	if s.stopping.Err() != nil {
+	if err != nil && s.stopping.Err() != nil {
 		return &localError{reason: tallydv1.ErrorReason_ERROR_REASON_SERVER_DRAINING, effect: tally.Read}
 	}
 	return err

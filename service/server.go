@@ -25,6 +25,9 @@ import (
 // HealthTally is the health service name that follows the state of the key; the empty name and the services' own do not.
 const HealthTally = "tally"
 
+// HealthEvents is the health service name that says whether the log of events can be used; unknown where none is kept.
+const HealthEvents = "events"
+
 // Config is what a Server needs. DefaultConfig returns what production uses.
 type Config struct {
 	// DefaultDeadline is for calls that bring none.
@@ -109,6 +112,7 @@ func NewServer(config Config, register func(grpc.ServiceRegistrar)) *Server {
 		s.streamChain(),
 		s.callMetrics(),
 		s.callSpans(),
+		grpc.StatsHandler(connAge{greatest: config.MaxConnectionAge}),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxSendMsgSize(maxAnswerBytes),
@@ -158,6 +162,11 @@ func (s *Server) InFlight() int64 { return s.gate.inFlight.Load() }
 // "tally" alone: a dead key must not remove every endpoint.
 func (s *Server) SetTally(status healthpb.HealthCheckResponse_ServingStatus) {
 	s.health.SetServingStatus(HealthTally, status)
+}
+
+// SetEvents says whether the log of events can be used, with the health name "events". Other calls do not need it.
+func (s *Server) SetEvents(status healthpb.HealthCheckResponse_ServingStatus) {
+	s.health.SetServingStatus(HealthEvents, status)
 }
 
 // Shutdown stops in the order in which nobody is surprised: health says no while calls are taken for another LameDuck, GOAWAY tells

@@ -17,6 +17,8 @@ type submissions struct {
 	tally Tally
 	drift func(path, kind string)
 	pace  func() time.Duration // from one page of an export to the next; nil without a quota
+	// events is where watches read; nil where no log is kept.
+	events *Events
 }
 
 func (s *submissions) DeleteSubmission(ctx context.Context, req *tallydv1.DeleteSubmissionRequest) (*tallydv1.DeleteSubmissionResponse, error) {
@@ -44,4 +46,9 @@ func (s *submissions) typed(view tallydv1.SubmissionView) tally.Option {
 }
 
 // unknown counts an answer that has no typed form.
-func (s *submissions) unknown(kind string) { s.drift("answer."+kind, "unknown_answer") }
+func (s *submissions) unknown(kind string) { answerDrift(s.drift)(kind) }
+
+// answerDrift counts answers that have no typed form.
+func answerDrift(drift func(path, kind string)) func(kind string) {
+	return func(kind string) { drift("answer."+kind, "unknown_answer") }
+}

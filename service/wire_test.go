@@ -42,7 +42,11 @@ func TestEveryRPC(t *testing.T) {
 		})
 	}
 	// More than one request, or none: these have tests of their own.
-	called := map[string]bool{"WebhookService/UpdateWebhook": true, "QuotaService/GetQuota": true, "SubmissionService/ExportSubmissions": true}
+	called := map[string]bool{
+		"WebhookService/UpdateWebhook": true, "QuotaService/GetQuota": true, "SubmissionService/ExportSubmissions": true,
+		"SubmissionService/WatchSubmissions": true, "SubmissionEventService/ListSubmissionEvents": true,
+		"SubmissionEventService/ReplaySubmissionEvents": true,
+	}
 	for _, test := range all {
 		called[test.rpc] = true
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -128,7 +129,48 @@ func (r *reader) form(t *testing.T) {
 		r.call(t, "SubmissionService/GetSubmission", get, &tallydv1.GetSubmissionResponse{})
 	}
 	r.export(t, id)
+	r.events(t, id)
 	r.analytics(t, id)
+}
+
+// events reads the form's log, and watches it until the first sign of life. A live run keeps no log, which it must hear.
+func (r *reader) events(t *testing.T, form string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	submissions, logs := tallydv1.NewSubmissionServiceClient(r.conn), tallydv1.NewSubmissionEventServiceClient(r.conn)
+	for name, read := range map[string]func() error{
+		"SubmissionService/WatchSubmissions": func() error {
+			stream, err := submissions.WatchSubmissions(ctx, &tallydv1.WatchSubmissionsRequest{FormIds: []string{form}})
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			return err
+		},
+		"SubmissionEventService/ListSubmissionEvents": func() error {
+			_, err := logs.ListSubmissionEvents(ctx, &tallydv1.ListSubmissionEventsRequest{FormId: form})
+			return err
+		},
+		"SubmissionEventService/ReplaySubmissionEvents": func() error {
+			stream, err := logs.ReplaySubmissionEvents(ctx, &tallydv1.ReplaySubmissionEventsRequest{FormId: form})
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return err
+		},
+	} {
+		r.called["/tallyd.v1."+name] = true
+		err := read()
+		if _, reason := reasonOf(err); r.live && reason == "EVENT_LOG_OFF" {
+			continue
+		}
+		if err != nil || r.live {
+			t.Errorf("%s = %v", name, err)
+		}
+	}
 }
 
 // export reads a whole stream, of a week: a real form's whole archive would take many requests.

@@ -40,6 +40,7 @@ const (
 
 type serveCmd struct {
 	upstreamFlags
+	eventFlags
 
 	Listen          string         `default:"127.0.0.1:50051" placeholder:"ADDR" help:"gRPC: HOST:PORT or unix:PATH."`
 	AdminListen     string         `default:"127.0.0.1:9464" placeholder:"ADDR" help:"HTTP for operators: /livez, /readyz, /metrics, a status page at /; empty for none."`
@@ -71,6 +72,10 @@ func (s serveCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer up.close()
+	if up.events, err = s.openEvents(ctx, up, log); err != nil {
+		return err
+	}
+	defer up.events.close()
 	if err := s.prepare(up, c, log); err != nil { //nolint:contextcheck // what a policy reads outlives the call that made it read
 		return err
 	}
@@ -100,6 +105,9 @@ func (s serveCmd) serve(ctx context.Context, c console, up *upstream, log *slog.
 	group.Go(func() error { return up.keeper.Run(drain) })
 	if up.policy != nil {
 		group.Go(func() error { return up.policy.Run(drain) })
+	}
+	if up.events != nil {
+		group.Go(func() error { return up.events.run(drain, log) })
 	}
 	group.Go(func() error { return up.server.Serve(listener) })
 	group.Go(func() error {
@@ -144,6 +152,9 @@ func (s serveCmd) check() error {
 	if lame := s.lameDuck(); lame < 0 || lame > longestLameDuck {
 		return usagef("--lame-duck must be from 0 to %v", longestLameDuck)
 	}
+	if err := s.checkEvents(); err != nil {
+		return err
+	}
 	return s.checkUpstream()
 }
 
@@ -183,6 +194,7 @@ type upstream struct {
 	drift   func(path, kind string)
 	quota   *quota.Scheduler // nil without one
 	cache   *cache.Store
+	events  *eventLog   // nil without one
 	open    atomic.Bool // the circuit
 	close   func()
 }
@@ -247,6 +259,18 @@ func (u *upstream) keep(source apikey.Source, log *slog.Logger) (err error) {
 // hide keeps the key out of the names that Tally uses, among which may be an echo of it.
 func (u *upstream) hide(text string) string { return u.keeper.Current().Redact(text) }
 
+// setEvents says with the health name "events" whether the log can be used.
+func (u *upstream) setEvents(err error) {
+	if u.server == nil {
+		return
+	}
+	status := healthpb.HealthCheckResponse_SERVING
+	if err != nil {
+		status = healthpb.HealthCheckResponse_NOT_SERVING
+	}
+	u.server.SetEvents(status)
+}
+
 // healthOf is what the health name "tally" says of the key.
 func healthOf(state apikey.State) healthpb.HealthCheckResponse_ServingStatus {
 	switch {
@@ -297,7 +321,7 @@ func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 	}
 	config.Reflection = s.Reflection == "on" || (s.Reflection == "auto" && (s.Sandbox || service.IsLocal(s.Listen)))
 	up.server = service.NewServer(config, func(to grpc.ServiceRegistrar) {
-		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox, Quota: up.quota})
+		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox, Quota: up.quota, Events: up.events.streams()})
 	})
 	showInFlight(up.metrics, up.server.InFlight)
 	return nil

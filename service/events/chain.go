@@ -64,7 +64,7 @@ func (l *Log) join(c *chain, form string, sequence uint64, named uint32) {
 
 // markAt returns the mark of an erased entry; nil where there is none.
 func (l *Log) markAt(ctx context.Context, form string, sequence uint64) (*logv1.Tombstone, error) {
-	m, found, err := l.store.Last(ctx, erasedSubject(form, sequence))
+	m, found, err := l.store.Last(ctx, erasedAt(form, sequence))
 	if err != nil || !found {
 		return nil, err
 	}

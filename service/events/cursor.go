@@ -32,7 +32,8 @@ func (s Selection) wants(form string) bool {
 	return s.Wants(form)
 }
 
-func (s Selection) all() []string {
+// Named returns the forms that are wanted now.
+func (s Selection) Named() []string {
 	if s.Forms != nil {
 		return s.Forms
 	}
@@ -127,7 +128,7 @@ func (c *Cursor) pop() *Record {
 func (c *Cursor) catchUp(ctx context.Context) error {
 	horizon := c.hub.position() // what is behind it is in the ring
 	var messages []store.Message
-	for _, form := range c.selection.all() {
+	for _, form := range c.selection.Named() {
 		part, more, err := c.hub.log.store.Read(ctx, store.Query{Filter: formFilter(form), From: c.at.Position + 1})
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
@@ -42,12 +43,22 @@ const (
 	outcomeIgnored   = "ignored"
 )
 
+// Outcomes returns what can become of a delivery.
+func Outcomes() []string {
+	return []string{
+		Stored.String(), Known.String(), Conflicting.String(), Gone.String(), outcomeUnsigned, outcomeMalformed, outcomeTooLarge,
+		outcomeTooSlow, outcomeOverload, outcomeFailed, outcomeStale, outcomeIgnored,
+	}
+}
+
 // IntakeConfig is what an Intake needs.
 type IntakeConfig struct {
 	// Log takes what is delivered.
 	Log *Log
 	// Secrets returns the secrets that may have signed a delivery of a form; none means that no delivery of it is taken.
 	Secrets func(ctx context.Context, form string) ([]string, error)
+	// Watching is told once of each form that something is delivered of. May be nil.
+	Watching func(ctx context.Context, form string) error
 	// Retention is how long events are kept; a delivery of something older is a replay of one that is forgotten.
 	Retention time.Duration
 	// Delivered is told what became of each delivery; it must be quick. May be nil.
@@ -60,6 +71,7 @@ type IntakeConfig struct {
 type Intake struct {
 	config IntakeConfig
 	places chan struct{}
+	known  sync.Map // forms that Watching was told of
 }
 
 // NewIntake returns an intake.
@@ -199,11 +211,26 @@ func (in *Intake) store(ctx context.Context, form string, body []byte) (string, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
+	if err := in.watching(ctx, form); err != nil {
+		return "", in.failed(form, err)
+	}
 	result, err := in.config.Log.Add(ctx, News{Form: form, Submission: d.submission, Source: logv1.Source_SOURCE_DELIVERY, Delivery: body})
 	if err != nil {
 		return "", in.failed(form, err)
 	}
 	return result.String(), nil
+}
+
+// watching tells of a form, once.
+func (in *Intake) watching(ctx context.Context, form string) error {
+	if _, known := in.known.Load(form); known || in.config.Watching == nil {
+		return nil
+	}
+	if err := in.config.Watching(ctx, form); err != nil {
+		return err
+	}
+	in.known.Store(form, nil)
+	return nil
 }
 
 func (in *Intake) failed(form string, err error) *refusal {

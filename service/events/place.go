@@ -43,6 +43,40 @@ func (l *Log) Since(ctx context.Context, forms []string, since time.Time) (Place
 	return at, nil
 }
 
+// Sequence returns the place before an entry of a form's log: behind the last one that comes before it, wherever it went itself.
+func (l *Log) Sequence(ctx context.Context, form string, sequence uint64) (Place, error) {
+	at, err := l.Earliest(ctx, []string{form})
+	if err != nil || sequence <= 1 {
+		return at, err
+	}
+	state, err := l.store.State(ctx)
+	if err != nil {
+		return at, err
+	}
+	// Sequences rise with positions: halve the range of positions between one that is too early and one that is not.
+	early, late := at.Position, state.Last
+	for early < late {
+		middle := early + (late-early)/2
+		next, _, err := l.store.Read(ctx, store.Query{Filter: formFilter(form), From: middle + 1, Most: 1})
+		if err != nil {
+			return at, err
+		}
+		if len(next) > 0 {
+			e, err := l.decode(next[0])
+			if unreadable(err) {
+				break // from the early end on there is more than asked for, and nothing less
+			}
+			if e.GetSequence() < sequence {
+				early = next[0].Position
+				continue
+			}
+		}
+		late = middle
+	}
+	at.Position = early
+	return at, nil
+}
+
 // Left returns how to go on from a place with all that is left; it is the same place unless retention has taken entries behind it.
 func (l *Log) Left(ctx context.Context, forms []string, at Place) (Place, error) {
 	floor, err := l.floorOf(ctx, forms)

@@ -186,12 +186,12 @@ func (n *plan) draft(p *pending, known *Entry) error {
 		return err
 	}
 	n.drafts = []store.Draft{{Subject: eventSubject(p.Form, p.Submission), Data: data}}
-	if known != nil {
+	if p.Deleted {
 		mark, err := proto.Marshal(e.GetTombstone())
 		if err != nil {
 			return err
 		}
-		n.drafts = append(n.drafts, store.Draft{Subject: erasedSubject(p.Form, known.GetSequence()), Data: mark})
+		n.drafts = append(n.drafts, store.Draft{Subject: erasedSubject(p.Form, e.GetTombstone().GetSequence(), p.Submission), Data: mark})
 	}
 	n.tail.sequence, n.tail.checksum = e.GetSequence(), sum
 	return nil

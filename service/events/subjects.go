@@ -15,10 +15,15 @@ func formFilter(form string) string { return "ev." + form + ".*" }
 
 const allForms = "ev.>"
 
-// erasedSubject marks that the entry at a sequence was erased: a reader who misses it looks here.
-func erasedSubject(form string, sequence uint64) string {
-	return "er." + form + "." + strconv.FormatUint(sequence, 10)
+// erasedSubject marks that a submission was deleted and the entry at a sequence erased; 0 for none.
+func erasedSubject(form string, sequence uint64, submission string) string {
+	return "er." + form + "." + strconv.FormatUint(sequence, 10) + "." + submission
 }
+
+// erasedAt matches the mark of an erased entry: a reader who misses it looks here. erasedOf matches those of a form.
+func erasedAt(form string, sequence uint64) string { return erasedSubject(form, sequence, "*") }
+
+func erasedOf(form string) string { return "er." + form + ".*.*" }
 
 // conflictSubject keeps aside a delivery of a submission that says something else than the first.
 func conflictSubject(form, submission string, checksum uint32) string {
@@ -37,11 +42,8 @@ func submissionOf(subject string) string { return subject[strings.LastIndexByte(
 
 // isID tells whether a text is an id as the contract has it.
 func isID(text string) bool {
-	for i := range len(text) {
-		c := text[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
-			return false
-		}
+	other := func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
 	}
-	return text != "" && len(text) <= 64
+	return text != "" && len(text) <= 64 && strings.IndexFunc(text, other) < 0
 }

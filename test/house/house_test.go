@@ -25,15 +25,17 @@ var mayImport = map[string][]string{
 	"proto/apidoc":       {"gen", "proto"},
 	"service/apikey":     {},
 	"service/cache":      {},
+	"service/events":     {"gen", "service/store"},
 	"service/policy":     {"gen"},
 	"service/quota":      {},
 	"service/sandbox":    {},
 	"service/statuspage": {},
+	"service/store":      {},
 	"service/tally":      {"gen", "service/apikey", "service/cache", "service/quota"},
 	"service/telemetry":  {},
-	"service":            {"gen", "proto", "service/apikey", "service/policy", "service/quota", "service/statuspage", "service/tally"},
-	"cmd":                {"gen", "proto", "service", "service/apikey", "service/cache", "service/policy", "service/quota", "service/sandbox", "service/statuspage", "service/tally", "service/telemetry"},
-	"test":               {"gen", "proto", "service", "service/apikey", "service/cache", "service/policy", "service/quota", "service/sandbox", "service/tally"},
+	"service":            {"gen", "proto", "service/apikey", "service/events", "service/policy", "service/quota", "service/statuspage", "service/store", "service/tally"},
+	"cmd":                {"gen", "proto", "service", "service/apikey", "service/cache", "service/events", "service/policy", "service/quota", "service/sandbox", "service/statuspage", "service/store", "service/tally", "service/telemetry"},
+	"test":               {"gen", "proto", "service", "service/apikey", "service/cache", "service/events", "service/policy", "service/quota", "service/sandbox", "service/store", "service/tally"},
 }
 
 type listed struct {

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tallyd/tallyd/service"
+	"github.com/tallyd/tallyd/service/events"
+	"github.com/tallyd/tallyd/service/store"
+)
+
+// eventFlags say how submission events are kept.
+type eventFlags struct {
+	Events            string        `default:"auto" enum:"auto,on,off" placeholder:"WHEN" help:"Keep a log of submission events and let callers watch it: auto (with --webhook-listen, --nats-url or the sandbox), on or off."`
+	WebhookListen     string        `placeholder:"ADDR" help:"HTTP for Tally's deliveries, at /hooks/FORM; empty for none."`
+	WebhookPublicURL  string        `name:"webhook-public-url" placeholder:"URL" help:"Where Tally reaches --webhook-listen, without /hooks: tallyd then keeps a webhook at Tally for each form that is watched. Without it Tally is asked every --poll-interval."`
+	WebhookSecretFile string        `placeholder:"FILE" help:"Signing secrets of webhooks that were made by hand: a line each, for all forms, or FORM and SECRET. Read for each delivery."`
+	NATSURL           string        `name:"nats-url" placeholder:"URL" help:"NATS cluster that holds the log; by default files under --data-dir do."`
+	EventRetention    time.Duration `default:"720h" placeholder:"DURATION" help:"How long events are kept."`
+	EventBytes        int64         `default:"1073741824" placeholder:"N" help:"How much is kept of each form; the oldest events go first."`
+	ReconcileInterval time.Duration `default:"10m" placeholder:"DURATION" help:"How often the log of a form with a webhook is compared with Tally's list."`
+	PollInterval      time.Duration `default:"1m" placeholder:"DURATION" help:"How often Tally is asked about a form that no webhook tells of."`
+}
+
+// eventLog is what keeps the log of events.
+type eventLog struct {
+	store  *store.Store
+	log    *events.Log
+	hub    *events.Hub
+	keeper *events.Keeper
+	intake *http.Server
+	hooks  net.Listener // nil where Tally delivers nothing
+	seal   events.Seal
+	remove string // a directory that goes with the process
+}
+
+// keepsEvents tells whether a log is kept.
+func (s serveCmd) keepsEvents() bool {
+	return s.Events == "on" || s.Events == "auto" && (s.WebhookListen != "" || s.NATSURL != "" || s.Sandbox)
+}
+
+// checkEvents refuses contradictions about the log.
+func (s serveCmd) checkEvents() error {
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{{"--event-retention", s.EventRetention}, {"--reconcile-interval", s.ReconcileInterval}, {"--poll-interval", s.PollInterval}} {
+		if d.value < time.Second {
+			return usagef("%s must be at least 1s", d.flag)
+		}
+	}
+	switch {
+	case s.EventBytes <= 0:
+		return usagef("--event-bytes must be more than 0")
+	case s.Events == "off" && s.WebhookListen != "":
+		return usagef("--webhook-listen needs the log that --events=off switches off: leave one out")
+	case s.keepsEvents() && s.DataDir == "" && s.NATSURL == "" && !s.Sandbox:
+		return usagef("events must be kept somewhere: give --data-dir or --nats-url")
+	case s.WebhookPublicURL != "" && s.WebhookListen == "":
+		return usagef("--webhook-public-url needs --webhook-listen, where Tally's deliveries come in")
+	case s.WebhookListen != "":
+		if err := checkAddress("--webhook-listen", s.WebhookListen); err != nil {
+			return err
+		}
+	}
+	return s.checkPublicURL()
+}
+
+func (s serveCmd) checkPublicURL() error {
+	if s.WebhookPublicURL == "" {
+		return nil
+	}
+	address, err := url.Parse(s.WebhookPublicURL)
+	if err != nil || address.Host == "" || address.User != nil || address.RawQuery != "" || address.Fragment != "" ||
+		(address.Scheme != "https" && (address.Scheme != "http" || !isLoopback(address.Hostname()))) {
+		return usagef("--webhook-public-url must be an https address with a host, such as https://hooks.example.com, not %q", s.WebhookPublicURL)
+	}
+	return nil
+}
+
+// openEvents opens the log, or returns nil where none is kept.
+func (s serveCmd) openEvents(ctx context.Context, up *upstream, log *slog.Logger) (_ *eventLog, err error) {
+	if !s.keepsEvents() {
+		return nil, nil //nolint:nilnil // without a log there is nothing to open
+	}
+	e := &eventLog{}
+	defer func() {
+		if err != nil {
+			e.close()
+		}
+	}()
+	dir := s.DataDir
+	if dir == "" && s.NATSURL == "" {
+		if dir, err = os.MkdirTemp("", "tallyd-sandbox-"); err != nil {
+			return nil, usagef("--data-dir: %w", err)
+		}
+		e.remove = dir
+	}
+	seen := showEvents(up.metrics)
+	if e.store, err = store.Open(ctx, store.Config{Dir: dir, URL: s.NATSURL, Log: log, Changed: func(err error) { up.setEvents(err) }}); err != nil {
+		return nil, usagef("the log of events cannot be opened: %w", err)
+	}
+	e.log = events.OpenLog(e.store, log, seen.observer(func(form string) { e.keeper.Check(form) })) //nolint:contextcheck // it lives until it is closed
+	e.hub = events.NewHub(e.log)
+	if e.seal, err = e.log.Seal(ctx); err != nil {
+		return nil, err
+	}
+	return e, s.openIntake(ctx, e, up, seen, log)
+}
+
+// openIntake opens the port for deliveries, and says who keeps the log complete.
+func (s serveCmd) openIntake(ctx context.Context, e *eventLog, up *upstream, seen *eventsSeen, log *slog.Logger) (err error) {
+	listen, public := s.WebhookListen, strings.TrimSuffix(s.WebhookPublicURL, "/")
+	if s.Sandbox && listen == "" {
+		listen = "127.0.0.1:0" // the pretend Tally reaches it
+	}
+	if listen != "" {
+		if e.hooks, err = service.Listen(ctx, listen); err != nil {
+			return usagef("--webhook-listen: %w", err)
+		}
+		if public == "" && s.Sandbox {
+			public = "http://" + e.hooks.Addr().String()
+		}
+	}
+	e.keeper = events.NewKeeper(events.KeeperConfig{
+		Log: e.log, Hub: e.hub, Upstream: service.NewUpstream(up.client, service.HandlerConfig{Drift: up.drift}), PublicURL: public,
+		Reconcile: s.ReconcileInterval, Poll: s.PollInterval, Found: seen.found, Logger: log,
+	})
+	intake := events.NewIntake(events.IntakeConfig{
+		Log: e.log, Secrets: s.secrets(e.log), Retention: s.EventRetention, Delivered: seen.delivered, Logger: log,
+		Watching: func(ctx context.Context, form string) error {
+			_, err := e.keeper.Watching(ctx, []string{form})
+			return err
+		},
+	})
+	e.intake = intake.NewServer()
+	return nil
+}
+
+// secrets returns the secrets that may have signed a delivery: tallyd's own and those of the file.
+func (s serveCmd) secrets(log *events.Log) func(context.Context, string) ([]string, error) {
+	return func(ctx context.Context, form string) ([]string, error) {
+		secrets, err := log.Secrets(ctx, form)
+		if err != nil || s.WebhookSecretFile == "" {
+			return secrets, err
+		}
+		text, err := os.ReadFile(s.WebhookSecretFile)
+		if err != nil {
+			return secrets, fmt.Errorf("--webhook-secret-file: %w", err)
+		}
+		for line := range strings.Lines(string(text)) {
+			switch words := strings.Fields(line); {
+			case len(words) == 1:
+				secrets = append(secrets, words[0])
+			case len(words) == 2 && words[0] == form:
+				secrets = append(secrets, words[1])
+			}
+		}
+		return secrets, nil
+	}
+}
+
+// streams is what the streams of events need; nil where no log is kept.
+func (e *eventLog) streams() *service.Events {
+	if e == nil {
+		return nil
+	}
+	return &service.Events{Log: e.log, Hub: e.hub, Seal: e.seal, Watching: e.keeper.Watching}
+}
+
+// intakeDrain bounds how long deliveries under way may take when the process stops.
+const intakeDrain = 5 * time.Second
+
+// run works until ctx ends, then lets deliveries under way be finished.
+func (e *eventLog) run(ctx context.Context, log *slog.Logger) error {
+	var running sync.WaitGroup
+	running.Go(func() { e.hub.Run(ctx) })
+	running.Go(func() { e.keeper.Run(ctx) })
+	failed := make(chan error, 1)
+	if e.hooks != nil {
+		log.Info("port for deliveries open", slog.String("address", e.hooks.Addr().String()))
+		running.Go(func() {
+			if err := e.intake.Serve(e.hooks); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+	}
+	var err error
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), intakeDrain)
+	defer cancel()
+	if e.intake.Shutdown(limited) != nil {
+		_ = e.intake.Close()
+	}
+	running.Wait()
+	return err
+}
+
+// close closes the log.
+func (e *eventLog) close() {
+	if e == nil {
+		return
+	}
+	if e.hooks != nil {
+		_ = e.hooks.Close() // closed already where it served
+	}
+	if e.log != nil {
+		e.log.Close()
+	}
+	if e.store != nil {
+		e.store.Close()
+	}
+	if e.remove != "" {
+		_ = os.RemoveAll(e.remove)
+	}
+}

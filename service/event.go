@@ -1,0 +1,53 @@
+package service
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
+	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
+	"github.com/tallyd/tallyd/service/events"
+)
+
+// eventSources are the log's sources as callers know them.
+var eventSources = map[logv1.Source]tallydv1.SubmissionEventSource{
+	logv1.Source_SOURCE_DELIVERY:   tallydv1.SubmissionEventSource_SUBMISSION_EVENT_SOURCE_WEBHOOK,
+	logv1.Source_SOURCE_RECONCILED: tallydv1.SubmissionEventSource_SUBMISSION_EVENT_SOURCE_RECONCILED,
+	logv1.Source_SOURCE_CALLER:     tallydv1.SubmissionEventSource_SUBMISSION_EVENT_SOURCE_CALLER,
+}
+
+// eventOf words a record of the log for callers.
+func eventOf(r *events.Record, unknown func(kind string)) *tallydv1.SubmissionEvent {
+	if r.Gap != nil {
+		return &tallydv1.SubmissionEvent{FormId: r.Form, Event: &tallydv1.SubmissionEvent_Gap{Gap: &tallydv1.SubmissionEventGap{
+			FirstSequence: int64(r.Gap.First), LastSequence: int64(r.Gap.Last), //nolint:gosec // counts of events
+		}}}
+	}
+	e := r.Entry
+	event := &tallydv1.SubmissionEvent{
+		FormId: e.GetFormId(), Sequence: int64(e.GetSequence()), //nolint:gosec // a count of events
+		ReceiveTime: e.GetReceiveTime(), Source: eventSources[e.GetSource()],
+	}
+	if tombstone := e.GetTombstone(); tombstone != nil {
+		event.Event = &tallydv1.SubmissionEvent_Deleted{Deleted: &tallydv1.SubmissionDeleted{
+			SubmissionId: e.GetSubmissionId(), ErasedSequence: int64(tombstone.GetSequence()), //nolint:gosec // a count of events
+		}}
+		return event
+	}
+	event.Event = &tallydv1.SubmissionEvent_Submission{Submission: submissionOf(e, unknown)}
+	return event
+}
+
+// submissionOf returns the submission of an entry. One that cannot be read has its ids alone: the entry was checked, so that it is Tally
+// who wrote what nobody here understands.
+func submissionOf(e *events.Entry, unknown func(kind string)) *tallydv1.Submission {
+	if stored := e.GetSubmission(); stored != nil {
+		submission := &tallydv1.Submission{}
+		if proto.Unmarshal(stored, submission) == nil {
+			return submission
+		}
+	} else if submission, err := typeDelivery(e.GetDelivery(), unknown); err == nil {
+		return submission
+	}
+	unknown("event")
+	return &tallydv1.Submission{Id: e.GetSubmissionId(), FormId: e.GetFormId(), IsCompleted: true}
+}

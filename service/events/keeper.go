@@ -1,0 +1,216 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
+)
+
+// noted is how exact the time is at which a form was last watched: noting it costs a write.
+const noted = time.Hour
+
+// KeeperConfig is what a Keeper needs.
+type KeeperConfig struct {
+	// Log and Hub are the logs and who reads them.
+	Log *Log
+	Hub *Hub
+	// Upstream is Tally.
+	Upstream Upstream
+	// PublicURL is where Tally reaches the intake, without a path; empty where it cannot.
+	PublicURL string
+	// Reconcile is how often a log is compared with Tally's list where a webhook fills it, Poll where none does.
+	Reconcile, Poll time.Duration
+	// Found is told what a comparison found: submissions that were missing, or deletions that nobody told of. It must be quick. May be nil.
+	Found func(form string, missing, deleted int)
+	// Logger gets what operators should see.
+	Logger *slog.Logger
+}
+
+// Keeper keeps logs complete: it sees to their webhooks and compares them with Tally's lists.
+type Keeper struct {
+	config KeeperConfig
+
+	mu     sync.Mutex
+	states map[string]*FormState
+	kicked chan struct{}
+}
+
+// FormState is how things are with a form's log.
+type FormState struct {
+	// Form is the form.
+	Form string
+	// Webhook is "ok", "none" where tallyd keeps none, or what is wrong with it.
+	Webhook string
+	// Compared is when the log was last compared with Tally's list; Failure is why not since, or empty.
+	Compared time.Time
+	Failure  string
+
+	due time.Time
+}
+
+// NewKeeper returns a keeper that works when it runs.
+func NewKeeper(config KeeperConfig) *Keeper {
+	if config.Found == nil {
+		config.Found = func(string, int, int) {}
+	}
+	return &Keeper{config: config, states: map[string]*FormState{}, kicked: make(chan struct{}, 1)}
+}
+
+// Watching notes that somebody watches forms; a log of each begins at the first time. It returns how often Tally is asked about them, 0
+// where webhooks tell of all. The error is that of the store.
+func (k *Keeper) Watching(ctx context.Context, forms []string) (poll time.Duration, err error) {
+	for _, form := range forms {
+		f, err := k.config.Log.UpdateForm(ctx, form, watched)
+		if err != nil {
+			return 0, err
+		}
+		if f.GetWebhook().GetId() == "" {
+			poll = k.config.Poll
+		}
+		k.know(form)
+	}
+	return poll, nil
+}
+
+// watched notes that a form is watched now.
+func watched(f *logv1.Form) bool {
+	now := time.Now()
+	if f.GetBeginTime() != nil && now.Sub(f.GetWatchTime().AsTime()) < noted {
+		return false
+	}
+	f.WatchTime = timestamppb.New(now)
+	if f.GetBeginTime() == nil {
+		f.BeginTime = f.GetWatchTime()
+	}
+	return true
+}
+
+// know makes sure that a form is looked after, at once if it is new.
+func (k *Keeper) know(form string) {
+	k.mu.Lock()
+	_, known := k.states[form]
+	if !known {
+		k.states[form] = &FormState{Form: form, Webhook: "none"}
+	}
+	k.mu.Unlock()
+	if !known {
+		k.kick()
+	}
+}
+
+// Check compares a form's log with Tally's list as soon as may be: something of it is lost.
+func (k *Keeper) Check(form string) {
+	k.mu.Lock()
+	if s := k.states[form]; s != nil {
+		s.due = time.Time{}
+	}
+	k.mu.Unlock()
+	k.kick()
+}
+
+func (k *Keeper) kick() {
+	select {
+	case k.kicked <- struct{}{}:
+	default:
+	}
+}
+
+// States returns how things are with every form.
+func (k *Keeper) States() []FormState {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	states := make([]FormState, 0, len(k.states))
+	for _, s := range k.states {
+		states = append(states, *s)
+	}
+	return states
+}
+
+// Run works until ctx ends.
+func (k *Keeper) Run(ctx context.Context) {
+	for pause := time.Duration(0); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.kicked:
+		case <-time.After(pause):
+			if forms, err := k.config.Log.Forms(ctx); err == nil {
+				for _, form := range forms {
+					k.know(form)
+				}
+			}
+		}
+		k.pass(ctx)
+		pause = k.untilDue()
+	}
+}
+
+// rediscover is how often the forms with a log are read anew: another replica may have begun one.
+const rediscover = time.Minute
+
+// untilDue is how long nothing has to be done.
+func (k *Keeper) untilDue() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	until := rediscover
+	for _, s := range k.states {
+		until = min(until, time.Until(s.due))
+	}
+	return max(until, 0)
+}
+
+// pass looks after every form that is due.
+func (k *Keeper) pass(ctx context.Context) {
+	var hooks *hooks
+	for _, form := range k.dueForms() {
+		if ctx.Err() != nil {
+			return
+		}
+		if hooks == nil {
+			hooks = k.hooks(ctx)
+		}
+		k.lookAfter(ctx, form, hooks)
+	}
+}
+
+func (k *Keeper) dueForms() (forms []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for form, s := range k.states {
+		if !s.due.After(time.Now()) {
+			forms = append(forms, form)
+		}
+	}
+	return forms
+}
+
+// lookAfter sees to a form's webhook and compares its log with Tally's list.
+func (k *Keeper) lookAfter(ctx context.Context, form string, hooks *hooks) {
+	webhook, err := k.register(ctx, form, hooks)
+	if err == nil {
+		err = k.reconcile(ctx, form)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.states[form]
+	s.Webhook = webhook
+	every := k.config.Reconcile
+	if webhook != hookGood {
+		every = k.config.Poll
+	}
+	s.due = time.Now().Add(every)
+	if err == nil {
+		s.Compared, s.Failure = time.Now(), ""
+		return
+	}
+	if !errors.Is(err, context.Canceled) {
+		s.Failure = err.Error()
+		k.config.Logger.Warn("a log cannot be compared with Tally's list", slog.String("form", form), slog.String("error", err.Error()))
+	}
+}

@@ -1,0 +1,212 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
+	"github.com/tallyd/tallyd/service/events"
+	"github.com/tallyd/tallyd/service/store"
+	"github.com/tallyd/tallyd/service/tally"
+)
+
+// heartbeatEvery is how long a watch is silent at most.
+const heartbeatEvery = 30 * time.Second
+
+// Events is what the streams of events need.
+type Events struct {
+	// Log holds the events, Hub hands them out, Seal makes resume tokens.
+	Log  *events.Log
+	Hub  *events.Hub
+	Seal events.Seal
+	// Watching is told that somebody watches forms, which makes tallyd keep logs of them. It returns how often Tally is asked about those
+	// that no webhook tells of, 0 for none, or the error of the store.
+	Watching func(ctx context.Context, forms []string) (time.Duration, error)
+}
+
+// WatchSubmissions hands out what the log has behind a place, then what comes.
+func (s *submissions) WatchSubmissions(
+	req *tallydv1.WatchSubmissionsRequest, stream grpc.ServerStreamingServer[tallydv1.WatchSubmissionsResponse],
+) error {
+	if s.events == nil {
+		return eventLogOff()
+	}
+	ctx := stream.Context()
+	w := &watch{events: s.events, stream: stream, digest: watchDigest(req), unknown: s.unknown}
+	selection, err := s.selection(ctx, req)
+	if err != nil {
+		return err
+	}
+	at, err := w.start(ctx, req, selection)
+	if err != nil {
+		return eventError(err)
+	}
+	if w.poll, err = s.events.Watching(ctx, selection.Named()); err != nil {
+		return eventError(err)
+	}
+	w.cursor = s.events.Hub.Watch(selection, at)
+	defer w.cursor.Close()
+	return w.run(ctx, age(ctx).rest())
+}
+
+// selection says which forms' events a watch is about.
+func (s *submissions) selection(_ context.Context, req *tallydv1.WatchSubmissionsRequest) (events.Selection, error) {
+	return events.Selection{Forms: req.GetFormIds()}, nil
+}
+
+// watch is one stream on its way.
+type watch struct {
+	events  *Events
+	stream  grpc.ServerStreamingServer[tallydv1.WatchSubmissionsResponse]
+	cursor  *events.Cursor
+	digest  uint64
+	poll    time.Duration
+	unknown func(kind string)
+}
+
+// start returns the place where a watch begins.
+func (w *watch) start(ctx context.Context, req *tallydv1.WatchSubmissionsRequest, selection events.Selection) (events.Place, error) {
+	log, forms := w.events.Log, selection.Named()
+	switch {
+	case req.GetResumeToken() != "":
+		at, err := w.events.Seal.Place(req.GetResumeToken(), w.digest)
+		if err != nil {
+			return at, staleToken()
+		}
+		left, err := log.Left(ctx, forms, at)
+		if err == nil && left != at {
+			return at, w.expired(left)
+		}
+		return at, err
+	case req.GetStartTime() != nil:
+		return log.Since(ctx, forms, req.GetStartTime().AsTime())
+	case req.GetStartAt() == tallydv1.WatchStart_WATCH_START_EARLIEST:
+		return log.Earliest(ctx, forms)
+	default:
+		return log.Latest(ctx)
+	}
+}
+
+// expired refuses a token behind which retention has taken events, and says how to go on.
+func (w *watch) expired(left events.Place) error {
+	return &localError{
+		reason: tallydv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED, effect: tally.Read,
+		facts: map[string]string{"oldest_resume_token": w.events.Seal.Token(left, w.digest)},
+	}
+}
+
+// run sends until the caller leaves, the server stops or the connection gets too old.
+func (w *watch) run(ctx context.Context, rest time.Duration) error {
+	end := time.NewTimer(rest)
+	defer end.Stop()
+	silent := time.NewTimer(heartbeatEvery)
+	defer silent.Stop()
+	if err := w.heartbeat(false); err != nil {
+		return err
+	}
+	for {
+		sent, err := w.sendAll(ctx)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if sent {
+			silent.Reset(heartbeatEvery)
+		}
+		select {
+		case <-w.cursor.Wake():
+		case <-silent.C:
+			if err := w.heartbeat(false); err != nil {
+				return err
+			}
+			silent.Reset(heartbeatEvery)
+		case <-end.C:
+			return w.heartbeat(true)
+		case <-ctx.Done():
+			if stopping(ctx) {
+				return w.heartbeat(true)
+			}
+			return ctx.Err()
+		}
+	}
+}
+
+// sendAll sends what there is, and reports whether that was anything.
+func (w *watch) sendAll(ctx context.Context) (sent bool, err error) {
+	for {
+		r, err := w.cursor.Next(ctx)
+		if err != nil {
+			return sent, eventError(err)
+		}
+		if r == nil {
+			return sent, nil
+		}
+		if err := w.send(r); err != nil {
+			return sent, err
+		}
+		sent = true
+	}
+}
+
+// send sends a record: bytes that all who watch the same share.
+func (w *watch) send(r *events.Record) error {
+	at := w.cursor.At()
+	bytes := r.Bytes(events.Key{Request: w.digest, Accepted: at.Accepted}, func() []byte {
+		event, _ := proto.Marshal(eventOf(r, w.unknown))
+		return w.wire(at, 2, event)
+	})
+	resp := &tallydv1.WatchSubmissionsResponse{}
+	resp.ProtoReflect().SetUnknown(bytes)
+	return w.stream.Send(resp)
+}
+
+// wire is a response as it travels: the token of a place, and a message in a field.
+func (w *watch) wire(at events.Place, field protowire.Number, message []byte) []byte {
+	token := w.events.Seal.Token(at, w.digest)
+	bytes := make([]byte, 0, len(token)+len(message)+16)
+	bytes = protowire.AppendString(protowire.AppendTag(bytes, 1, protowire.BytesType), token)
+	return protowire.AppendBytes(protowire.AppendTag(bytes, field, protowire.BytesType), message)
+}
+
+func (w *watch) heartbeat(ending bool) error {
+	beat := &tallydv1.WatchHeartbeat{Ending: ending}
+	if w.poll > 0 {
+		beat.PollInterval = durationpb.New(w.poll)
+	}
+	return w.stream.Send(&tallydv1.WatchSubmissionsResponse{
+		ResumeToken: w.events.Seal.Token(w.cursor.At(), w.digest),
+		Message:     &tallydv1.WatchSubmissionsResponse_Heartbeat{Heartbeat: beat},
+	})
+}
+
+// watchDigest pins what is watched: it must be the same from one stream to the next.
+func watchDigest(req *tallydv1.WatchSubmissionsRequest) uint64 {
+	data, _ := proto.MarshalOptions{Deterministic: true}.Marshal(&tallydv1.WatchSubmissionsRequest{
+		FormIds: req.GetFormIds(), WorkspaceId: req.GetWorkspaceId(),
+	})
+	h := fnv.New64a()
+	_, _ = h.Write(data)
+	return h.Sum64()
+}
+
+func eventLogOff() error {
+	return &localError{reason: tallydv1.ErrorReason_ERROR_REASON_EVENT_LOG_OFF, effect: tally.Read}
+}
+
+// eventError is an error of the log as one of the call.
+func eventError(err error) error {
+	switch {
+	case errors.Is(err, store.ErrFull):
+		return &localError{reason: tallydv1.ErrorReason_ERROR_REASON_EVENT_LOG_FULL, effect: tally.Read, err: err}
+	case errors.Is(err, store.ErrUnavailable):
+		return &localError{reason: tallydv1.ErrorReason_ERROR_REASON_EVENT_LOG_UNAVAILABLE, effect: tally.Read, err: err}
+	default:
+		return err
+	}
+}
