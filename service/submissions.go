@@ -6,7 +6,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
+	"github.com/tallyd/tallyd/service/events"
 	"github.com/tallyd/tallyd/service/tally"
 )
 
@@ -21,8 +23,15 @@ type submissions struct {
 	events *Events
 }
 
+// DeleteSubmission deletes at Tally, then in the log of events. Should the log fail, comparing it with Tally's list finds the deletion.
 func (s *submissions) DeleteSubmission(ctx context.Context, req *tallydv1.DeleteSubmissionRequest) (*tallydv1.DeleteSubmissionResponse, error) {
-	return call[tallydv1.DeleteSubmissionResponse](ctx, s.tally, req)
+	resp, err := call[tallydv1.DeleteSubmissionResponse](ctx, s.tally, req)
+	if err == nil && s.events != nil && s.events.Keeper.Knows(req.GetFormId()) {
+		_, _ = s.events.Log.Add(context.WithoutCancel(ctx), events.News{
+			Form: req.GetFormId(), Submission: req.GetSubmissionId(), Source: logv1.Source_SOURCE_CALLER, Deleted: true,
+		})
+	}
+	return resp, err
 }
 
 func (s *submissions) ListSubmissions(ctx context.Context, req *tallydv1.ListSubmissionsRequest) (*tallydv1.ListSubmissionsResponse, error) {

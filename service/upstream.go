@@ -86,6 +86,28 @@ func (u upstream) Submission(ctx context.Context, form, id string) (events.Item,
 	return u.item(ctx, form, resp.GetSubmission())
 }
 
+// Forms returns the forms of a workspace.
+func (u upstream) Forms(ctx context.Context, workspace string) (ids []string, err error) {
+	_, err = pages(func(token string) (string, error) {
+		req := &tallydv1.ListFormsRequest{WorkspaceIds: []string{workspace}, PageSize: 500, PageToken: token}
+		page, err := fetch[tallydv1.ListFormsResponse](background(ctx), u.submissions.tally, req)
+		for _, form := range page.GetForms() {
+			ids = append(ids, form.GetId())
+		}
+		return page.GetNextPageToken(), err
+	})
+	return ids, err
+}
+
+// RemoveWebhook takes a webhook away.
+func (u upstream) RemoveWebhook(ctx context.Context, id string) error {
+	_, err := fetch[tallydv1.DeleteWebhookResponse](background(ctx), u.submissions.tally, &tallydv1.DeleteWebhookRequest{WebhookId: id})
+	if err = unknown(err); errors.Is(err, policy.ErrUnknown) {
+		return nil
+	}
+	return err
+}
+
 // Webhooks returns all webhooks.
 func (u upstream) Webhooks(ctx context.Context) ([]events.Webhook, error) {
 	var all []events.Webhook

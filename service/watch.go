@@ -26,9 +26,8 @@ type Events struct {
 	Log  *events.Log
 	Hub  *events.Hub
 	Seal events.Seal
-	// Watching is told that somebody watches forms, which makes tallyd keep logs of them. It returns how often Tally is asked about those
-	// that no webhook tells of, 0 for none, or the error of the store.
-	Watching func(ctx context.Context, forms []string) (time.Duration, error)
+	// Keeper keeps the log complete.
+	Keeper *events.Keeper
 }
 
 // WatchSubmissions hands out what the log has behind a place, then what comes.
@@ -40,25 +39,41 @@ func (s *submissions) WatchSubmissions(
 	}
 	ctx := stream.Context()
 	w := &watch{events: s.events, stream: stream, digest: watchDigest(req), unknown: s.unknown}
-	selection, err := s.selection(ctx, req)
+	selection, release, err := s.selection(ctx, req)
 	if err != nil {
-		return err
+		return eventError(err)
 	}
+	defer release()
 	at, err := w.start(ctx, req, selection)
 	if err != nil {
 		return eventError(err)
 	}
-	if w.poll, err = s.events.Watching(ctx, selection.Named()); err != nil {
-		return eventError(err)
-	}
+	w.named = selection.Named
 	w.cursor = s.events.Hub.Watch(selection, at)
 	defer w.cursor.Close()
 	return w.run(ctx, age(ctx).rest())
 }
 
-// selection says which forms' events a watch is about.
-func (s *submissions) selection(_ context.Context, req *tallydv1.WatchSubmissionsRequest) (events.Selection, error) {
-	return events.Selection{Forms: req.GetFormIds()}, nil
+// selection says which forms' events a watch is about, and has their logs looked after.
+func (s *submissions) selection(ctx context.Context, req *tallydv1.WatchSubmissionsRequest) (events.Selection, func(), error) {
+	keeper := s.events.Keeper
+	if id := req.GetWorkspaceId(); id != "" {
+		workspace, release, err := keeper.Workspace(ctx, id)
+		if err != nil {
+			return events.Selection{}, nil, err
+		}
+		return events.Selection{Wants: workspace.Has, All: workspace.Forms}, release, nil
+	}
+	for _, form := range req.GetFormIds() {
+		if keeper.Knows(form) {
+			continue
+		}
+		// A log of a form that does not exist would be looked after for ever.
+		if _, err := fetch[tallydv1.GetFormResponse](ctx, s.tally, &tallydv1.GetFormRequest{FormId: form}); err != nil {
+			return events.Selection{}, nil, err
+		}
+	}
+	return events.Selection{Forms: req.GetFormIds()}, func() {}, keeper.Watching(ctx, req.GetFormIds())
 }
 
 // watch is one stream on its way.
@@ -67,7 +82,7 @@ type watch struct {
 	stream  grpc.ServerStreamingServer[tallydv1.WatchSubmissionsResponse]
 	cursor  *events.Cursor
 	digest  uint64
-	poll    time.Duration
+	named   func() []string // the forms that are watched now
 	unknown func(kind string)
 }
 
@@ -176,8 +191,8 @@ func (w *watch) wire(at events.Place, field protowire.Number, message []byte) []
 
 func (w *watch) heartbeat(ending bool) error {
 	beat := &tallydv1.WatchHeartbeat{Ending: ending}
-	if w.poll > 0 {
-		beat.PollInterval = durationpb.New(w.poll)
+	if poll := w.events.Keeper.Polls(w.named()); poll > 0 {
+		beat.PollInterval = durationpb.New(poll)
 	}
 	return w.stream.Send(&tallydv1.WatchSubmissionsResponse{
 		ResumeToken: w.events.Seal.Token(w.cursor.At(), w.digest),

@@ -37,6 +37,7 @@ type eventLog struct {
 	log    *events.Log
 	hub    *events.Hub
 	keeper *events.Keeper
+	scrub  *events.Scrub
 	intake *http.Server
 	hooks  net.Listener // nil where Tally delivers nothing
 	seal   events.Seal
@@ -133,13 +134,15 @@ func (s serveCmd) openIntake(ctx context.Context, e *eventLog, up *upstream, see
 	}
 	e.keeper = events.NewKeeper(events.KeeperConfig{
 		Log: e.log, Hub: e.hub, Upstream: service.NewUpstream(up.client, service.HandlerConfig{Drift: up.drift}), PublicURL: public,
-		Reconcile: s.ReconcileInterval, Poll: s.PollInterval, Found: seen.found, Logger: log,
+		Reconcile: s.ReconcileInterval, Poll: s.PollInterval, Retention: s.EventRetention, Found: seen.found, Logger: log,
+	})
+	e.scrub = events.NewScrub(events.ScrubConfig{
+		Log: e.log, Retention: s.EventRetention, Bytes: s.EventBytes, Walked: seen.walked, Logger: log,
 	})
 	intake := events.NewIntake(events.IntakeConfig{
 		Log: e.log, Secrets: s.secrets(e.log), Retention: s.EventRetention, Delivered: seen.delivered, Logger: log,
 		Watching: func(ctx context.Context, form string) error {
-			_, err := e.keeper.Watching(ctx, []string{form})
-			return err
+			return e.keeper.Watching(ctx, []string{form})
 		},
 	})
 	e.intake = intake.NewServer()
@@ -174,7 +177,7 @@ func (e *eventLog) streams() *service.Events {
 	if e == nil {
 		return nil
 	}
-	return &service.Events{Log: e.log, Hub: e.hub, Seal: e.seal, Watching: e.keeper.Watching}
+	return &service.Events{Log: e.log, Hub: e.hub, Seal: e.seal, Keeper: e.keeper}
 }
 
 // intakeDrain bounds how long deliveries under way may take when the process stops.
@@ -185,6 +188,7 @@ func (e *eventLog) run(ctx context.Context, log *slog.Logger) error {
 	var running sync.WaitGroup
 	running.Go(func() { e.hub.Run(ctx) })
 	running.Go(func() { e.keeper.Run(ctx) })
+	running.Go(func() { e.scrub.Run(ctx) })
 	failed := make(chan error, 1)
 	if e.hooks != nil {
 		log.Info("port for deliveries open", slog.String("address", e.hooks.Addr().String()))

@@ -12,6 +12,7 @@ type eventsSeen struct {
 	deliveries, logged *prometheus.CounterVec
 	gaps               prometheus.Counter
 	reconciled         *prometheus.CounterVec
+	entries, bytes     prometheus.Gauge
 }
 
 // showEvents registers the counters of events. No label holds a form's id: their number has no end.
@@ -30,7 +31,9 @@ func showEvents(registry *prometheus.Registry) *eventsSeen {
 			Name: "tallyd_events_reconciled_total", Help: "What comparing logs with Tally's lists found, by kind: missing or deleted.",
 		}, []string{"kind"}),
 	}
-	registry.MustRegister(s.deliveries, s.logged, s.gaps, s.reconciled)
+	s.entries = prometheus.NewGauge(prometheus.GaugeOpts{Name: "tallyd_event_log_entries", Help: "Entries of the log of events when it was last walked through."})
+	s.bytes = prometheus.NewGauge(prometheus.GaugeOpts{Name: "tallyd_event_log_bytes", Help: "What the entries of the log of events hold, in bytes."})
+	registry.MustRegister(s.deliveries, s.logged, s.gaps, s.reconciled, s.entries, s.bytes)
 	// From zero on, so that the first of a kind is an increase too.
 	for _, outcome := range events.Outcomes() {
 		s.deliveries.WithLabelValues(outcome)
@@ -65,6 +68,11 @@ func (s *eventsSeen) observer(check func(form string)) events.Observer {
 			check(form)
 		},
 	}
+}
+
+func (s *eventsSeen) walked(entries, bytes int64) {
+	s.entries.Set(float64(entries))
+	s.bytes.Set(float64(bytes))
 }
 
 func (s *eventsSeen) delivered(outcome string) { s.deliveries.WithLabelValues(outcome).Inc() }

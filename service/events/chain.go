@@ -146,8 +146,17 @@ func (l *Log) decode(m store.Message) (Entry, error) {
 // unreadable tells an entry that is not readable from a store that is not.
 func unreadable(err error) bool { return errors.Is(err, errDamaged) || errors.Is(err, errNewer) }
 
-// lost tells of entries that are lost.
+// lostRange is what was told as lost.
+type lostRange struct {
+	form string
+	gap  Gap
+}
+
+// lost tells of entries that are lost, once.
 func (l *Log) lost(form string, gap Gap) {
+	if _, told := l.told.LoadOrStore(lostRange{form, gap}, nil); told {
+		return
+	}
 	l.log.Error("entries of the log are lost", slog.String("form", form), slog.Uint64("first", gap.First), slog.Uint64("last", gap.Last))
 	l.seen.Gap(form, gap.First, gap.Last)
 }

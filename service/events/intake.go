@@ -39,15 +39,14 @@ const (
 	outcomeTooSlow   = "too_slow"
 	outcomeOverload  = "overload"
 	outcomeFailed    = "failed"
-	outcomeStale     = "stale"
 	outcomeIgnored   = "ignored"
 )
 
 // Outcomes returns what can become of a delivery.
 func Outcomes() []string {
 	return []string{
-		Stored.String(), Known.String(), Conflicting.String(), Gone.String(), outcomeUnsigned, outcomeMalformed, outcomeTooLarge,
-		outcomeTooSlow, outcomeOverload, outcomeFailed, outcomeStale, outcomeIgnored,
+		Stored.String(), Known.String(), Conflicting.String(), Gone.String(), Stale.String(), outcomeUnsigned, outcomeMalformed, outcomeTooLarge,
+		outcomeTooSlow, outcomeOverload, outcomeFailed, outcomeIgnored,
 	}
 }
 
@@ -207,14 +206,14 @@ func (in *Intake) store(ctx context.Context, form string, body []byte) (string, 
 		in.config.Logger.Warn("a delivery is of a type that this version does not know", slog.String("form", form))
 		return outcomeIgnored, nil
 	case !d.created.IsZero() && time.Since(d.created) > in.config.Retention:
-		return outcomeStale, nil
+		return Stale.String(), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
 	if err := in.watching(ctx, form); err != nil {
 		return "", in.failed(form, err)
 	}
-	result, err := in.config.Log.Add(ctx, News{Form: form, Submission: d.submission, Source: logv1.Source_SOURCE_DELIVERY, Delivery: body})
+	result, err := in.config.Log.Add(ctx, News{Form: form, Submission: d.submission, Source: logv1.Source_SOURCE_DELIVERY, Time: d.created, Delivery: body})
 	if err != nil {
 		return "", in.failed(form, err)
 	}

@@ -26,6 +26,8 @@ type KeeperConfig struct {
 	PublicURL string
 	// Reconcile is how often a log is compared with Tally's list where a webhook fills it, Poll where none does.
 	Reconcile, Poll time.Duration
+	// Retention is how long a log lives on that nobody watches.
+	Retention time.Duration
 	// Found is told what a comparison found: submissions that were missing, or deletions that nobody told of. It must be quick. May be nil.
 	Found func(form string, missing, deleted int)
 	// Logger gets what operators should see.
@@ -36,9 +38,10 @@ type KeeperConfig struct {
 type Keeper struct {
 	config KeeperConfig
 
-	mu     sync.Mutex
-	states map[string]*FormState
-	kicked chan struct{}
+	mu         sync.Mutex
+	states     map[string]*FormState
+	workspaces map[string]*Workspace
+	kicked     chan struct{}
 }
 
 // FormState is how things are with a form's log.
@@ -59,36 +62,55 @@ func NewKeeper(config KeeperConfig) *Keeper {
 	if config.Found == nil {
 		config.Found = func(string, int, int) {}
 	}
-	return &Keeper{config: config, states: map[string]*FormState{}, kicked: make(chan struct{}, 1)}
+	return &Keeper{config: config, states: map[string]*FormState{}, workspaces: map[string]*Workspace{}, kicked: make(chan struct{}, 1)}
 }
 
-// Watching notes that somebody watches forms; a log of each begins at the first time. It returns how often Tally is asked about them, 0
-// where webhooks tell of all. The error is that of the store.
-func (k *Keeper) Watching(ctx context.Context, forms []string) (poll time.Duration, err error) {
+// Watching notes that somebody watches forms; a log of each begins at the first time. The error is that of the store.
+func (k *Keeper) Watching(ctx context.Context, forms []string) error {
+	return k.watch(ctx, forms, time.Now())
+}
+
+// watch notes that forms are watched. The log of one that has none begins at a time.
+func (k *Keeper) watch(ctx context.Context, forms []string, since time.Time) error {
 	for _, form := range forms {
-		f, err := k.config.Log.UpdateForm(ctx, form, watched)
-		if err != nil {
-			return 0, err
-		}
-		if f.GetWebhook().GetId() == "" {
-			poll = k.config.Poll
+		if _, err := k.config.Log.UpdateForm(ctx, form, func(f *logv1.Form) bool { return watched(f, since) }); err != nil {
+			return err
 		}
 		k.know(form)
 	}
-	return poll, nil
+	return nil
 }
 
 // watched notes that a form is watched now.
-func watched(f *logv1.Form) bool {
+func watched(f *logv1.Form, since time.Time) bool {
 	now := time.Now()
 	if f.GetBeginTime() != nil && now.Sub(f.GetWatchTime().AsTime()) < noted {
 		return false
 	}
 	f.WatchTime = timestamppb.New(now)
 	if f.GetBeginTime() == nil {
-		f.BeginTime = f.GetWatchTime()
+		f.BeginTime = timestamppb.New(since)
 	}
 	return true
+}
+
+// Knows tells whether a form has a log that is looked after.
+func (k *Keeper) Knows(form string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.states[form] != nil
+}
+
+// Polls returns how often Tally is asked about these forms; 0 where webhooks tell of all.
+func (k *Keeper) Polls(forms []string) time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, form := range forms {
+		if s := k.states[form]; s == nil || s.Webhook != hookGood {
+			return k.config.Poll
+		}
+	}
+	return 0
 }
 
 // know makes sure that a form is looked after, at once if it is new.
@@ -146,6 +168,7 @@ func (k *Keeper) Run(ctx context.Context) {
 				}
 			}
 		}
+		k.rereadWorkspaces(ctx)
 		k.pass(ctx)
 		pause = k.untilDue()
 	}
@@ -190,9 +213,40 @@ func (k *Keeper) dueForms() (forms []string) {
 	return forms
 }
 
+// abandoned tells of a form that nobody has watched for as long as its events are kept: nothing of it is left to lose.
+func (k *Keeper) abandoned(f *logv1.Form) bool {
+	return f.GetWatchTime() != nil && time.Since(f.GetWatchTime().AsTime()) > k.config.Retention && k.config.Hub.Watchers(f.GetFormId()) == 0
+}
+
+// abandon ends the log of a form, and its webhook.
+func (k *Keeper) abandon(ctx context.Context, f *logv1.Form) error {
+	if id := f.GetWebhook().GetId(); id != "" && k.config.PublicURL != "" {
+		if err := k.config.Upstream.RemoveWebhook(ctx, id); err != nil {
+			return err
+		}
+	}
+	if err := k.config.Log.Remove(ctx, f.GetFormId()); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.states, f.GetFormId())
+	k.config.Logger.Info("the log of a form that nobody watches is closed", slog.String("form", f.GetFormId()))
+	return nil
+}
+
 // lookAfter sees to a form's webhook and compares its log with Tally's list.
 func (k *Keeper) lookAfter(ctx context.Context, form string, hooks *hooks) {
-	webhook, err := k.register(ctx, form, hooks)
+	f, err := k.config.Log.Form(ctx, form)
+	if err == nil && k.abandoned(f) {
+		if err = k.abandon(ctx, f); err == nil {
+			return
+		}
+	}
+	webhook := "unknown"
+	if err == nil {
+		webhook, err = k.register(ctx, form, hooks)
+	}
 	if err == nil {
 		err = k.reconcile(ctx, form)
 	}

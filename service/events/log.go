@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
 	"github.com/tallyd/tallyd/service/store"
@@ -39,17 +40,21 @@ const (
 	Conflicting
 	// Gone says that the submission was deleted before.
 	Gone
+	// Stale says that it is older than what the log keeps: whether the log had it once nobody knows.
+	Stale
 )
 
 // String names the result as metrics do.
 func (r Result) String() string {
-	return [...]string{"stored", "known", "conflicting", "gone"}[r]
+	return [...]string{"stored", "known", "conflicting", "gone", "stale"}[r]
 }
 
 // News is something to log.
 type News struct {
 	Form, Submission string
 	Source           logv1.Source
+	// Time is when it happened; zero where nobody says.
+	Time time.Time
 	// Delivery, Reconciled and Deleted say what it is: the body of a delivery, a submission as it was read, or that it was deleted.
 	Delivery, Reconciled []byte
 	Deleted              bool
@@ -85,6 +90,9 @@ type Log struct {
 	queue   chan *pending
 	running sync.WaitGroup
 	stop    context.CancelFunc
+
+	told   sync.Map // what was told as lost
+	floors sync.Map // by form, the time before which nothing is left
 
 	// Of the writer alone.
 	tails map[string]*tail

@@ -3,8 +3,10 @@ package events
 import (
 	"bytes"
 	"context"
+	"errors"
 	"hash/maphash"
 	"log/slog"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -48,8 +50,13 @@ func (l *Log) tailOf(ctx context.Context, form string) (*tail, error) {
 	if err != nil {
 		return nil, err
 	}
-	if floor := f.GetFloor(); floor != nil {
-		t.sequence, t.checksum = floor.GetSequence(), floor.GetChecksum()
+	for _, known := range []*logv1.Floor{f.GetFloor(), f.GetCheckpoint()} {
+		if known.GetSequence() > t.sequence {
+			t.sequence, t.checksum = known.GetSequence(), known.GetChecksum()
+		}
+	}
+	if at := f.GetFloor().GetTime(); at != nil {
+		l.floors.Store(form, at.AsTime())
 	}
 	// The last entry before the names: what comes in between fails the condition of the next write.
 	last, found, err := l.store.Last(ctx, formFilter(form))
@@ -57,11 +64,9 @@ func (l *Log) tailOf(ctx context.Context, form string) (*tail, error) {
 		return nil, err
 	}
 	if found {
-		e, err := decode(last)
-		if err != nil {
+		if err := l.continueAt(ctx, t, last); err != nil {
 			return nil, err
 		}
-		t.sequence, t.checksum, t.position = e.GetSequence(), e.Checksum, e.Position
 	}
 	subjects, err := l.store.Subjects(ctx, formFilter(form))
 	if err != nil {
@@ -72,6 +77,32 @@ func (l *Log) tailOf(ctx context.Context, form string) (*tail, error) {
 	}
 	l.tails[form] = t
 	return t, nil
+}
+
+// continueAt makes the last entry of a form the end of its log. Where it cannot be read its number is that behind the last one that can,
+// and nobody will use it again.
+func (l *Log) continueAt(ctx context.Context, t *tail, last store.Message) error {
+	t.position = last.Position
+	e, err := l.decode(last)
+	if errors.Is(err, errNewer) {
+		return err // whoever wrote it must write what follows
+	}
+	if err == nil {
+		if e.GetSequence() >= t.sequence {
+			t.sequence, t.checksum = e.GetSequence(), e.Checksum
+		}
+		return nil
+	}
+	previous, err := l.lastUpTo(ctx, formOf(last.Subject), last.Position-1)
+	if err != nil {
+		return err
+	}
+	if previous != nil && previous.GetSequence() >= t.sequence {
+		t.sequence = previous.GetSequence()
+	}
+	t.sequence++
+	t.checksum = 0
+	return nil
 }
 
 // forget lets the ends of these forms' logs be read again.
@@ -107,16 +138,18 @@ func (l *Log) entryOf(ctx context.Context, form, submission string) (*Entry, err
 	if err != nil || !found {
 		return nil, err
 	}
-	e, err := decode(m)
-	if err != nil {
-		return nil, err
+	e, err := l.decode(m)
+	if errors.Is(err, errDamaged) {
+		return nil, nil //nolint:nilnil // as good as none: told again, it is logged again
 	}
-	return &e, nil
+	return &e, err
 }
 
 // settle tells whether the log says it already, and keeps aside what contradicts it.
 func (l *Log) settle(ctx context.Context, p *pending, known *Entry) (Result, bool) {
 	switch {
+	case known == nil && l.isStale(p):
+		return Stale, true
 	case known == nil:
 		return Stored, false
 	case known.GetTombstone() != nil && p.Deleted:
@@ -131,6 +164,12 @@ func (l *Log) settle(ctx context.Context, p *pending, known *Entry) (Result, boo
 		l.keepAside(ctx, p)
 		return Conflicting, true
 	}
+}
+
+// isStale tells news of a time from which nothing is left.
+func (l *Log) isStale(p *pending) bool {
+	floor, found := l.floors.Load(p.Form)
+	return found && !p.Deleted && !p.Time.IsZero() && p.Time.Before(floor.(time.Time))
 }
 
 // sameData tells whether two deliveries say the same of a submission. Another webhook of the form delivers it under another event id.

@@ -35,7 +35,7 @@ func (k *Keeper) reconcile(ctx context.Context, form string) error {
 	if err != nil {
 		return err
 	}
-	c := &comparison{keeper: k, form: form, begin: f.GetBeginTime().AsTime(), listed: map[string]bool{}}
+	c := &comparison{keeper: k, form: form, born: f.GetBeginTime().AsTime(), begin: k.since(f), listed: map[string]bool{}}
 	if f.GetReconcileTime() == nil {
 		if err := c.notePartials(ctx); err != nil {
 			return err
@@ -65,6 +65,15 @@ func (k *Keeper) reconcile(ctx context.Context, form string) error {
 	return err
 }
 
+// since is the time from which on the log has what happened to a form.
+func (k *Keeper) since(f *logv1.Form) time.Time {
+	since := laterOf(f.GetBeginTime().AsTime(), time.Now().Add(-k.config.Retention))
+	if floor := f.GetFloor().GetTime(); floor != nil {
+		since = laterOf(since, floor.AsTime())
+	}
+	return since
+}
+
 func laterOf(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
@@ -76,7 +85,8 @@ func laterOf(a, b time.Time) time.Time {
 type comparison struct {
 	keeper *Keeper
 	form   string
-	begin  time.Time // of the log
+	born   time.Time // when the log began
+	begin  time.Time // of what the log has now
 	begun  time.Time // of the comparison
 
 	logged   map[string]bool // submissions that the log has; false for those that it has as deleted
@@ -104,7 +114,9 @@ func (c *comparison) load(ctx context.Context) (err error) {
 	if c.logged, err = c.keeper.config.Log.submissions(ctx, c.form); err != nil {
 		return err
 	}
-	c.partials, c.oldest, err = c.keeper.config.Log.partials(ctx, c.form)
+	if c.begin.Equal(c.born) { // else whoever was under way when the log began may be taken away by now
+		c.partials, c.oldest, err = c.keeper.config.Log.partials(ctx, c.form)
+	}
 	return err
 }
 
@@ -148,7 +160,7 @@ func (c *comparison) ours(item Item) bool {
 
 func (c *comparison) add(ctx context.Context, item Item) error {
 	result, err := c.keeper.config.Log.Add(ctx, News{
-		Form: c.form, Submission: item.ID, Source: logv1.Source_SOURCE_RECONCILED, Reconciled: item.Data,
+		Form: c.form, Submission: item.ID, Source: logv1.Source_SOURCE_RECONCILED, Time: item.Time, Reconciled: item.Data,
 	})
 	if err != nil {
 		return err

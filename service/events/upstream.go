@@ -15,10 +15,14 @@ type Upstream interface {
 	Submissions(ctx context.Context, form string, q Search) (Page, error)
 	// Submission returns one submission. The error is ErrNoSubmission where there is none.
 	Submission(ctx context.Context, form, id string) (Item, error)
+	// Forms returns the forms of a workspace.
+	Forms(ctx context.Context, workspace string) ([]string, error)
 	// Webhooks returns all webhooks of the account.
 	Webhooks(ctx context.Context) ([]Webhook, error)
 	// SetWebhook makes a webhook, or where it has an id makes it what it is said to be. It returns the id.
 	SetWebhook(ctx context.Context, w Webhook) (string, error)
+	// RemoveWebhook takes a webhook away. One that is not there is no error.
+	RemoveWebhook(ctx context.Context, id string) error
 	// Undelivered returns the submissions whose deliveries by a webhook failed since a time.
 	Undelivered(ctx context.Context, webhook string, since time.Time) ([]string, error)
 }

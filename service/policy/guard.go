@@ -95,6 +95,9 @@ var steps = []func(*Access, context.Context, protoreflect.Message) error{
 	(*Access).child, (*Access).questions, (*Access).destruction, (*Access).mask,
 }
 
+// Broad tells whether the call is about all that lies in a place rather than about what it names.
+func (a *Access) Broad() bool { return len(a.about) == 0 && a.workspace != "" }
+
 // Rule is where the policy allows the call.
 func (a *Access) Rule() string {
 	if a.by == nil {
@@ -132,7 +135,7 @@ func (a *Access) forms(ctx context.Context, req protoreflect.Message) error {
 			if err := a.decideForm(ctx, id); err != nil {
 				return err
 			}
-			if len(a.method.workspaces) == 0 {
+			if len(a.method.workspaces) == 0 || !a.method.Writes {
 				a.about = append(a.about, id)
 			} else if a.caller.hides(id) {
 				return a.because(questions) // its copy has them too, under other ids

@@ -328,7 +328,9 @@ type Form struct {
 	// When the log was last compared with Tally's own list, all of it.
 	ReconcileTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=reconcile_time,json=reconcileTime,proto3" json:"reconcile_time,omitempty"`
 	// Completed submissions that Tally counted then beyond those of the log.
-	Uncounted     int64 `protobuf:"varint,7,opt,name=uncounted,proto3" json:"uncounted,omitempty"`
+	Uncounted int64 `protobuf:"varint,7,opt,name=uncounted,proto3" json:"uncounted,omitempty"`
+	// The last entry when the log was last walked through: should it be lost, the log still does not use its number again.
+	Checkpoint    *Floor `protobuf:"bytes,8,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -412,7 +414,14 @@ func (x *Form) GetUncounted() int64 {
 	return 0
 }
 
-// Floor is the end of what retention took from a form's log.
+func (x *Form) GetCheckpoint() *Floor {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+// Floor is an entry of a form's log, by which the one behind it is known.
 type Floor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Position in the form's log.
@@ -420,7 +429,9 @@ type Floor struct {
 	// Position in the log of all forms.
 	Position uint64 `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"`
 	// Checksum of that entry, by which the one behind it still names it.
-	Checksum      uint32 `protobuf:"fixed32,3,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	Checksum uint32 `protobuf:"fixed32,3,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// Whatever came before this time is gone.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -474,6 +485,13 @@ func (x *Floor) GetChecksum() uint32 {
 		return x.Checksum
 	}
 	return 0
+}
+
+func (x *Floor) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
 }
 
 // Webhook is a webhook that tallyd keeps.
@@ -618,7 +636,7 @@ const file_tallyd_log_v1_log_proto_rawDesc = "" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1a\n" +
 	"\bchecksum\x18\x02 \x01(\aR\bchecksum\x12+\n" +
 	"\x11previous_checksum\x18\x03 \x01(\aR\x10previousChecksum\x12\x1a\n" +
-	"\bposition\x18\x04 \x01(\x04R\bposition\"\xd4\x02\n" +
+	"\bposition\x18\x04 \x01(\x04R\bposition\"\x8a\x03\n" +
 	"\x04Form\x12\x17\n" +
 	"\aform_id\x18\x01 \x01(\tR\x06formId\x129\n" +
 	"\n" +
@@ -628,11 +646,15 @@ const file_tallyd_log_v1_log_proto_rawDesc = "" +
 	"\x05floor\x18\x04 \x01(\v2\x14.tallyd.log.v1.FloorR\x05floor\x120\n" +
 	"\awebhook\x18\x05 \x01(\v2\x16.tallyd.log.v1.WebhookR\awebhook\x12A\n" +
 	"\x0ereconcile_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\rreconcileTime\x12\x1c\n" +
-	"\tuncounted\x18\a \x01(\x03R\tuncounted\"[\n" +
+	"\tuncounted\x18\a \x01(\x03R\tuncounted\x124\n" +
+	"\n" +
+	"checkpoint\x18\b \x01(\v2\x14.tallyd.log.v1.FloorR\n" +
+	"checkpoint\"\x8b\x01\n" +
 	"\x05Floor\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\x12\x1a\n" +
-	"\bchecksum\x18\x03 \x01(\aR\bchecksum\"\\\n" +
+	"\bchecksum\x18\x03 \x01(\aR\bchecksum\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\\\n" +
 	"\aWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12/\n" +
@@ -680,13 +702,15 @@ var file_tallyd_log_v1_log_proto_depIdxs = []int32{
 	4,  // 5: tallyd.log.v1.Form.floor:type_name -> tallyd.log.v1.Floor
 	5,  // 6: tallyd.log.v1.Form.webhook:type_name -> tallyd.log.v1.Webhook
 	7,  // 7: tallyd.log.v1.Form.reconcile_time:type_name -> google.protobuf.Timestamp
-	6,  // 8: tallyd.log.v1.Webhook.secrets:type_name -> tallyd.log.v1.Secret
-	7,  // 9: tallyd.log.v1.Secret.replace_time:type_name -> google.protobuf.Timestamp
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	4,  // 8: tallyd.log.v1.Form.checkpoint:type_name -> tallyd.log.v1.Floor
+	7,  // 9: tallyd.log.v1.Floor.time:type_name -> google.protobuf.Timestamp
+	6,  // 10: tallyd.log.v1.Webhook.secrets:type_name -> tallyd.log.v1.Secret
+	7,  // 11: tallyd.log.v1.Secret.replace_time:type_name -> google.protobuf.Timestamp
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_tallyd_log_v1_log_proto_init() }

@@ -1,0 +1,244 @@
+package events
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
+	"github.com/tallyd/tallyd/service/store"
+)
+
+const (
+	// scrubEvery is from the end of one walk through the log to the beginning of the next.
+	scrubEvery = 30 * time.Second
+	// scrubPause is what a walk waits after each part of at most a mebibyte: it must not take the disk from others. A log of 400 MiB is
+	// walked through in 25 s.
+	scrubPause = 60 * time.Millisecond
+)
+
+// ScrubConfig is what a Scrub needs.
+type ScrubConfig struct {
+	// Log is the log.
+	Log *Log
+	// Retention is how long entries are kept, and Bytes how much of each form.
+	Retention time.Duration
+	Bytes     int64
+	// Walked is told after each walk how many entries there are and what they take. May be nil.
+	Walked func(entries, bytes int64)
+	// Logger gets what operators should see.
+	Logger *slog.Logger
+}
+
+// Scrub walks through the log again and again: it sees damage before a reader does, and takes away what is kept no longer.
+type Scrub struct {
+	config ScrubConfig
+	swept  bool // what was to be erased when the process before ended is gone
+}
+
+// NewScrub returns a scrub that walks when it runs.
+func NewScrub(config ScrubConfig) *Scrub {
+	if config.Walked == nil {
+		config.Walked = func(int64, int64) {}
+	}
+	return &Scrub{config: config}
+}
+
+// Run walks until ctx ends.
+func (s *Scrub) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := s.Walk(ctx); err != nil && ctx.Err() == nil {
+			s.config.Logger.Warn("walking through the log of events stopped", slog.String("error", err.Error()))
+		}
+		pause(ctx, scrubEvery)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// Walk walks through the log once.
+func (s *Scrub) Walk(ctx context.Context) error {
+	if !s.swept {
+		if err := s.sweep(ctx); err != nil {
+			return err
+		}
+		s.swept = true
+	}
+	w := &walk{log: s.config.Log, forms: map[string]*walked{}}
+	if err := w.all(ctx); err != nil {
+		return err
+	}
+	for form, seen := range w.forms {
+		if err := s.config.Log.checkpoint(ctx, form, seen.chain); err != nil {
+			return err
+		}
+	}
+	if err := s.retain(ctx, w); err != nil {
+		return err
+	}
+	s.config.Walked(w.entries, w.bytes)
+	return w.missing(ctx)
+}
+
+// sweep erases what a tombstone stands for and the process before did not get to.
+func (s *Scrub) sweep(ctx context.Context) error {
+	for from := uint64(1); ; {
+		marks, more, err := s.config.Log.store.Read(ctx, store.Query{Filter: "er.>", From: from})
+		if err != nil {
+			return err
+		}
+		for _, m := range marks {
+			from = m.Position + 1
+			mark := &logv1.Tombstone{}
+			if proto.Unmarshal(m.Data, mark) == nil && mark.GetPosition() != 0 {
+				s.config.Log.erase(ctx, formOf(m.Subject), submissionOf(m.Subject), mark.GetPosition())
+			}
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
+// retain takes away what is kept no longer, by age and by size.
+func (s *Scrub) retain(ctx context.Context, w *walk) error {
+	forms, err := s.config.Log.Forms(ctx)
+	if err != nil {
+		return err
+	}
+	for _, form := range forms {
+		if err := s.config.Log.Retain(ctx, form, time.Now().Add(-s.config.Retention)); err != nil {
+			return err
+		}
+		if seen := w.forms[form]; seen != nil && seen.bytes > s.config.Bytes {
+			if err := s.config.Log.shrink(ctx, form, seen.bytes-s.config.Bytes); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// shrink takes away the oldest entries of a form, as many as hold the bytes that are too many.
+func (l *Log) shrink(ctx context.Context, form string, over int64) error {
+	var gone time.Time
+	for from := uint64(1); ; {
+		messages, more, err := l.store.Read(ctx, store.Query{Filter: formFilter(form), From: from})
+		if err != nil {
+			return err
+		}
+		for _, m := range messages {
+			if over <= 0 {
+				return l.cut(ctx, form, m, gone)
+			}
+			over -= int64(len(m.Data))
+			from, gone = m.Position+1, m.Time.Add(time.Nanosecond)
+		}
+		if !more {
+			return nil // the last entry stays, however large
+		}
+	}
+}
+
+// walked is what a walk has seen of a form.
+type walked struct {
+	chain *chain
+	bytes int64
+}
+
+// walk is one way through the log.
+type walk struct {
+	log            *Log
+	forms          map[string]*walked
+	entries, bytes int64
+}
+
+func (w *walk) all(ctx context.Context) error {
+	for from := uint64(1); ; {
+		messages, more, err := w.log.store.Read(ctx, store.Query{Filter: allForms, From: from})
+		if err != nil {
+			return err
+		}
+		for _, m := range messages {
+			if err := w.see(ctx, m); err != nil {
+				return err
+			}
+			from = m.Position + 1
+		}
+		if !more {
+			return nil
+		}
+		pause(ctx, scrubPause)
+	}
+}
+
+// see checks an entry against the one before it.
+func (w *walk) see(ctx context.Context, m store.Message) error {
+	w.entries++
+	w.bytes += int64(len(m.Data))
+	e, err := w.log.decode(m)
+	if unreadable(err) {
+		return nil // the entry behind it shows the gap
+	}
+	form := e.GetFormId()
+	seen := w.forms[form]
+	if seen == nil {
+		seen = &walked{}
+		w.forms[form] = seen
+	}
+	seen.bytes += int64(len(m.Data))
+	next, gap, err := w.log.advance(ctx, seen.chain, e)
+	if err != nil {
+		return err
+	}
+	seen.chain = next
+	if gap != nil {
+		w.log.lost(form, *gap)
+	}
+	return nil
+}
+
+// missing tells of entries that the end of a log once had and that are gone.
+func (w *walk) missing(ctx context.Context) error {
+	forms, err := w.log.Forms(ctx)
+	if err != nil {
+		return err
+	}
+	for _, form := range forms {
+		f, err := w.log.Form(ctx, form)
+		if err != nil {
+			return err
+		}
+		last := f.GetFloor().GetSequence()
+		if seen := w.forms[form]; seen != nil {
+			last = max(last, seen.chain.sequence)
+		}
+		if known := f.GetCheckpoint().GetSequence(); known > last {
+			w.log.lost(form, Gap{First: last + 1, Last: known})
+		}
+	}
+	return nil
+}
+
+// checkpoint notes the last entry of a form's log.
+func (l *Log) checkpoint(ctx context.Context, form string, c *chain) error {
+	if c == nil {
+		return nil
+	}
+	f, err := l.Form(ctx, form)
+	if err != nil || f.GetBeginTime() == nil || f.GetCheckpoint().GetSequence() >= c.sequence {
+		return err
+	}
+	_, err = l.UpdateForm(ctx, form, func(f *logv1.Form) bool {
+		f.Checkpoint = &logv1.Floor{Sequence: c.sequence, Checksum: c.checksum}
+		return true
+	})
+	return err
+}
