@@ -49,6 +49,7 @@ type guarded struct {
 	sandbox *sandbox.Sandbox
 	audit   *lockedBuffer
 	file    string
+	inForce atomic.Pointer[policy.InForce]
 	paths   *lockedBuffer
 	failing atomic.Int32                  // the status of every answer; 0 for the sandbox's own
 	answers sync.Map                      // by METHOD /PATH, what is answered in place of the sandbox
@@ -56,6 +57,12 @@ type guarded struct {
 }
 
 func newGuarded(t testing.TB, rules string, change ...func(*tally.Config)) *guarded {
+	t.Helper()
+	return newGuardedWith(t, rules, func(*guarded, *tally.Client) {}, change...)
+}
+
+// newGuardedWith is a world of which prepare adds to what the handlers have, before anything is served.
+func newGuardedWith(t testing.TB, rules string, prepare func(*guarded, *tally.Client), change ...func(*tally.Config)) *guarded {
 	t.Helper()
 	box, err := sandbox.New(sandbox.WithKey("tly-0123456789abcdefghijABCDEFGHIJ01"), sandbox.WithRate(0))
 	if err != nil {
@@ -84,17 +91,25 @@ func newGuarded(t testing.TB, rules string, change ...func(*tally.Config)) *guar
 	if err := os.WriteFile(g.file, []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	g.reread(t)
+	prepare(g, client)
+	g.start(t, client, func(c *service.Config) {
+		c.Authority = &service.Authority{Policy: g.inForce.Load, Places: policy.NewPlaces(service.NewFinder(client))}
+		c.Audit = service.NewAuditLog(g.audit, func(err error) { t.Error(err) })
+	})
+	g.dial(t)
+	return g
+}
+
+// reread puts in force what the policy's file says.
+func (g *guarded) reread(t testing.TB) {
+	t.Helper()
 	prove := func([]*configv1.IdentitySource) (policy.Resolver, error) { return saysWho{}, nil }
 	keeper, err := policy.Open(g.file, prove, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.start(t, client, func(c *service.Config) {
-		c.Authority = &service.Authority{Policy: keeper.Current, Places: policy.NewPlaces(service.NewFinder(client))}
-		c.Audit = service.NewAuditLog(g.audit, func(err error) { t.Error(err) })
-	})
-	g.dial(t)
-	return g
+	g.inForce.Store(keeper.Current())
 }
 
 // as returns a context in which calls are a caller's.

@@ -86,10 +86,13 @@ type Hub struct {
 
 // NewHub returns a hub that reads a log when it runs.
 func NewHub(l *Log) *Hub {
-	return &Hub{
+	h := &Hub{
 		log: l, ready: make(chan struct{}), chains: map[string]*chain{},
 		cursors: map[string]map[*Cursor]struct{}{}, broad: map[*Cursor]struct{}{},
 	}
+	forget := h.forget
+	l.taken.Store(&forget)
+	return h
 }
 
 // Run reads until ctx ends.
@@ -163,14 +166,23 @@ func (h *Hub) take(ctx context.Context, m store.Message) error {
 
 // drop takes an entry that was erased out of the ring.
 func (h *Hub) drop(position uint64) {
+	h.dropAll(func(r *Record) bool { return r.Entry != nil && r.Position == position })
+}
+
+// forget takes what retention took out of the ring.
+func (h *Hub) forget(form string, upTo uint64) {
+	h.dropAll(func(r *Record) bool { return r.Form == form && r.Position <= upTo })
+}
+
+func (h *Hub) dropAll(gone func(*Record) bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ring = slices.DeleteFunc(h.ring, func(r *Record) bool {
-		erased := r.Entry != nil && r.Position == position
-		if erased {
+		drop := gone(r)
+		if drop {
 			h.bytes -= r.size()
 		}
-		return erased
+		return drop
 	})
 }
 

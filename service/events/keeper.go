@@ -54,7 +54,8 @@ type FormState struct {
 	Compared time.Time
 	Failure  string
 
-	due time.Time
+	due   time.Time
+	again bool // somebody asked for a comparison since the present one began
 }
 
 // NewKeeper returns a keeper that works when it runs.
@@ -130,7 +131,7 @@ func (k *Keeper) know(form string) {
 func (k *Keeper) Check(form string) {
 	k.mu.Lock()
 	if s := k.states[form]; s != nil {
-		s.due = time.Time{}
+		s.due, s.again = time.Time{}, true
 	}
 	k.mu.Unlock()
 	k.kick()
@@ -208,6 +209,7 @@ func (k *Keeper) dueForms() (forms []string) {
 	for form, s := range k.states {
 		if !s.due.After(time.Now()) {
 			forms = append(forms, form)
+			s.again = false
 		}
 	}
 	return forms
@@ -258,7 +260,9 @@ func (k *Keeper) lookAfter(ctx context.Context, form string, hooks *hooks) {
 	if webhook != hookGood {
 		every = k.config.Poll
 	}
-	s.due = time.Now().Add(every)
+	if s.due = time.Now().Add(every); s.again {
+		s.due = time.Time{}
+	}
 	if err == nil {
 		s.Compared, s.Failure = time.Now(), ""
 		return

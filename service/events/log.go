@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
@@ -91,8 +92,9 @@ type Log struct {
 	running sync.WaitGroup
 	stop    context.CancelFunc
 
-	told   sync.Map // what was told as lost
-	floors sync.Map // by form, the time before which nothing is left
+	told   sync.Map                                       // what was told as lost
+	floors sync.Map                                       // by form, the time before which nothing is left
+	taken  atomic.Pointer[func(form string, upTo uint64)] // is told what retention takes
 
 	// Of the writer alone.
 	tails map[string]*tail

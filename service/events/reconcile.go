@@ -19,6 +19,8 @@ const (
 	window = 48 * time.Hour
 	// skew is how far clocks and the order of arrival may be apart.
 	skew = time.Minute
+	// grain is how exact Tally's times are: one is up to this much before what happened.
+	grain = time.Second
 	// mostPages bounds a comparison: a list that goes on for ever ends it.
 	mostPages = 10000
 	// mostPartials bounds the submissions under way that are remembered of a form when its log begins.
@@ -67,7 +69,7 @@ func (k *Keeper) reconcile(ctx context.Context, form string) error {
 
 // since is the time from which on the log has what happened to a form.
 func (k *Keeper) since(f *logv1.Form) time.Time {
-	since := laterOf(f.GetBeginTime().AsTime(), time.Now().Add(-k.config.Retention))
+	since := laterOf(f.GetBeginTime().AsTime().Add(-grain), time.Now().Add(-k.config.Retention))
 	if floor := f.GetFloor().GetTime(); floor != nil {
 		since = laterOf(since, floor.AsTime())
 	}
@@ -114,7 +116,7 @@ func (c *comparison) load(ctx context.Context) (err error) {
 	if c.logged, err = c.keeper.config.Log.submissions(ctx, c.form); err != nil {
 		return err
 	}
-	if c.begin.Equal(c.born) { // else whoever was under way when the log began may be taken away by now
+	if !c.begin.After(c.born) { // else whoever was under way when the log began may be taken away by now
 		c.partials, c.oldest, err = c.keeper.config.Log.partials(ctx, c.form)
 	}
 	return err

@@ -57,6 +57,9 @@ func (l *Log) take(ctx context.Context, form string, floor *logv1.Floor) error {
 		return err
 	}
 	l.floors.Store(form, floor.GetTime().AsTime())
+	if forget := l.taken.Load(); forget != nil {
+		(*forget)(form, floor.GetPosition())
+	}
 	// What else there is of a form lies behind the entry that it is about, so that it goes with it or later.
 	for _, filter := range []string{formFilter(form), erasedOf(form), "cf." + form + ".>"} {
 		if err := l.store.Purge(ctx, filter, floor.GetPosition()+1); err != nil {

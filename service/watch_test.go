@@ -1,0 +1,367 @@
+package service_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
+	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
+	"github.com/tallyd/tallyd/service/events"
+)
+
+const jobs = "JobApp"
+
+func of(forms ...string) *tallydv1.WatchSubmissionsRequest {
+	return &tallydv1.WatchSubmissionsRequest{FormIds: forms}
+}
+
+func behind(token string, forms ...string) *tallydv1.WatchSubmissionsRequest {
+	return &tallydv1.WatchSubmissionsRequest{FormIds: forms, Start: &tallydv1.WatchSubmissionsRequest_ResumeToken{ResumeToken: token}}
+}
+
+// What respondents send off comes by webhook, in order, and again from every token on.
+func TestWatch(t *testing.T) {
+	w := newWatched(t, everybody)
+	s := w.watch(t, "all", of(jobs))
+	w.registered(t, jobs)
+	var want, tokens []string
+	for i := range 5 {
+		want = append(want, w.submit(t, jobs))
+		e := s.event()
+		if e.GetSubmission().GetId() != want[i] || e.GetSequence() != int64(i+1) || e.GetFormId() != jobs ||
+			e.GetSource() != tallydv1.SubmissionEventSource_SUBMISSION_EVENT_SOURCE_WEBHOOK || !e.GetSubmission().GetIsCompleted() {
+			t.Errorf("event %d = %v, want submission %s", i, e, want[i])
+		}
+		tokens = append(tokens, s.token)
+	}
+	s.close()
+	for i, token := range tokens[:4] {
+		s := w.watch(t, "all", behind(token, jobs))
+		var got []string
+		for range want[i+1:] {
+			got = append(got, s.event().GetSubmission().GetId())
+		}
+		if !slices.Equal(got, want[i+1:]) {
+			t.Errorf("behind event %d come %q, want %q", i, got, want[i+1:])
+		}
+		s.close()
+	}
+}
+
+// Where a watch may begin, but for a token.
+func TestWatchStarts(t *testing.T) {
+	w := newWatched(t, everybody)
+	s := w.watch(t, "all", of(jobs))
+	w.registered(t, jobs)
+	first := w.submit(t, jobs)
+	s.event()
+	between := time.Now()
+	second := w.submit(t, jobs)
+	s.event()
+	tests := []struct {
+		name string
+		req  *tallydv1.WatchSubmissionsRequest
+		want []string
+	}{
+		{"earliest", &tallydv1.WatchSubmissionsRequest{Start: &tallydv1.WatchSubmissionsRequest_StartAt{StartAt: tallydv1.WatchStart_WATCH_START_EARLIEST}}, []string{first, second}},
+		{"a time", &tallydv1.WatchSubmissionsRequest{Start: &tallydv1.WatchSubmissionsRequest_StartTime{StartTime: timestamppb.New(between)}}, []string{second}},
+		{"a time to come", &tallydv1.WatchSubmissionsRequest{Start: &tallydv1.WatchSubmissionsRequest_StartTime{StartTime: timestamppb.New(between.Add(time.Hour))}}, nil},
+		{"latest", &tallydv1.WatchSubmissionsRequest{}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			test.req.FormIds = []string{jobs}
+			s := w.watch(t, "all", test.req)
+			last := w.submit(t, jobs)
+			for _, want := range append(test.want, last) {
+				if got := s.event().GetSubmission().GetId(); got != want {
+					t.Errorf("next is %s, want %s", got, want)
+				}
+			}
+			second = last
+		})
+		for i := range tests {
+			if tests[i].want != nil {
+				tests[i].want = append(tests[i].want, second)
+			}
+		}
+	}
+}
+
+// What no webhook told of is found by comparing: new ones, and deletions.
+func TestWatchIsCompleted(t *testing.T) {
+	w := newWatched(t, everybody)
+	s := w.watch(t, "all", of(jobs))
+	w.registered(t, jobs)
+	kept := w.submit(t, jobs)
+	s.event()
+	w.hooks.CloseClientConnections()
+	w.hooks.Close() // Tally delivers to nobody
+	missed := w.submit(t, jobs)
+	w.events.Keeper.Check(jobs)
+	e := s.event()
+	if e.GetSubmission().GetId() != missed || e.GetSource() != tallydv1.SubmissionEventSource_SUBMISSION_EVENT_SOURCE_RECONCILED {
+		t.Errorf("next is %v, want %s as reconciled", e, missed)
+	}
+	w.deleteAtTally(t, jobs, kept)
+	w.events.Keeper.Check(jobs)
+	if e := s.event(); e.GetDeleted().GetSubmissionId() != kept || e.GetDeleted().GetErasedSequence() != 1 {
+		t.Errorf("next is %v, want that %s is deleted", e, kept)
+	}
+}
+
+// A deletion through tallyd is told at once, and nothing of the submission is left.
+func TestDeleteErases(t *testing.T) {
+	w := newWatched(t, everybody)
+	s := w.watch(t, "all", of(jobs))
+	w.registered(t, jobs)
+	id := w.submit(t, jobs)
+	s.event()
+	_, err := tallydv1.NewSubmissionServiceClient(w.conn).DeleteSubmission(as(t, "all"), &tallydv1.DeleteSubmissionRequest{FormId: jobs, SubmissionId: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := s.event()
+	if e.GetDeleted().GetSubmissionId() != id || e.GetSource() != tallydv1.SubmissionEventSource_SUBMISSION_EVENT_SOURCE_CALLER {
+		t.Errorf("next is %v, want that %s is deleted", e, id)
+	}
+	list, err := tallydv1.NewSubmissionEventServiceClient(w.conn).ListSubmissionEvents(as(t, "all"), &tallydv1.ListSubmissionEventsRequest{FormId: jobs})
+	if err != nil || len(list.GetEvents()) != 1 || list.GetEvents()[0].GetDeleted() == nil {
+		t.Errorf("ListSubmissionEvents() = %v, %v, want the deletion alone", list, err)
+	}
+}
+
+// Tokens of others, of other requests and of times that retention took.
+func TestWatchTokens(t *testing.T) {
+	w := newWatched(t, everybody)
+	s := w.watch(t, "all", of(jobs))
+	w.registered(t, jobs)
+	first := s.token
+	w.submit(t, jobs)
+	s.event()
+	w.submit(t, jobs)
+	s.event()
+	second := s.token
+	s.close()
+	if err := w.events.Log.Retain(t.Context(), jobs, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	third := w.submit(t, jobs)
+	for name, test := range map[string]struct {
+		token, want string
+		forms       []string
+	}{
+		"too old":     {first, "RESUME_TOKEN_EXPIRED", []string{jobs}},
+		"other forms": {second, "RESUME_TOKEN_INVALID", []string{jobs, "Feedbk"}},
+		"forged":      {second[:len(second)-2] + "xx", "RESUME_TOKEN_INVALID", []string{jobs}},
+		"none":        {"x", "RESUME_TOKEN_INVALID", []string{jobs}},
+	} {
+		open, err := tallydv1.NewSubmissionServiceClient(w.conn).WatchSubmissions(as(t, "all"), behind(test.token, test.forms...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = open.Recv()
+		if got := reasonOf(err); got != test.want {
+			t.Errorf("%s: Recv() = %v, want %s", name, err, test.want)
+		}
+		if test.want != "RESUME_TOKEN_EXPIRED" {
+			continue
+		}
+		s := w.watch(t, "all", behind(infoOf(err).GetMetadata()["oldest_resume_token"], jobs))
+		if got := s.event().GetSubmission().GetId(); got != third {
+			t.Errorf("behind the oldest token comes %s, want %s", got, third)
+		}
+	}
+	if s := w.watch(t, "all", behind(second, jobs)); s.event().GetSubmission().GetId() != third {
+		t.Error("a token behind what retention took does not go on")
+	}
+}
+
+// A gap is a message in a watch and the end of a replay.
+func TestGap(t *testing.T) {
+	w := newWatched(t, everybody)
+	s := w.watch(t, "all", of(jobs))
+	w.registered(t, jobs)
+	start := s.token
+	for range 3 {
+		w.submit(t, jobs)
+		s.event()
+	}
+	s.close()
+	lost, _, err := w.store.Last(t.Context(), "ev."+jobs+".*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.Erase(t.Context(), lost.Position-1); err != nil {
+		t.Fatal(err)
+	}
+	fresh := events.NewHub(w.events.Log) // one that has nothing in memory
+	w.events.Hub = fresh
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { fresh.Run(ctx) })
+	t.Cleanup(func() { stop(); running.Wait() })
+
+	s = w.watch(t, "all", behind(start, jobs))
+	if got := s.event().GetSequence(); got != 1 {
+		t.Errorf("first event is %d, want 1", got)
+	}
+	gap := s.event()
+	if gap.GetGap().GetFirstSequence() != 2 || gap.GetGap().GetLastSequence() != 2 {
+		t.Errorf("second event is %v, want that 2 is lost", gap)
+	}
+	if got := s.event().GetSequence(); got != 3 {
+		t.Errorf("third event is %d, want 3", got)
+	}
+	replay, err := tallydv1.NewSubmissionEventServiceClient(w.conn).ReplaySubmissionEvents(as(t, "all"), &tallydv1.ReplaySubmissionEventsRequest{FormId: jobs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first, err := replay.Recv(); err != nil || first.GetEvent().GetSequence() != 1 {
+		t.Errorf("Recv() = %v, %v, want event 1", first, err)
+	}
+	_, err = replay.Recv()
+	if info := infoOf(err); info.GetReason() != "EVENT_LOG_GAP" || info.GetMetadata()["first_sequence"] != "2" || info.GetMetadata()["last_sequence"] != "2" {
+		t.Errorf("Recv() = %v, want EVENT_LOG_GAP of 2 to 2", err)
+	}
+}
+
+// Pages of a log, and where reading it may begin.
+func TestReadLog(t *testing.T) {
+	w := newWatched(t, everybody)
+	if err := w.events.Keeper.Watching(t.Context(), []string{jobs}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		news := events.News{Form: jobs, Submission: string(rune('a' + i)), Source: logv1.Source_SOURCE_CALLER, Deleted: true}
+		if _, err := w.events.Log.Add(t.Context(), news); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := tallydv1.NewSubmissionEventServiceClient(w.conn)
+	for _, start := range []int64{0, 1, 4, 10, 11} {
+		var got []int64
+		req := &tallydv1.ListSubmissionEventsRequest{FormId: jobs, StartSequence: start, PageSize: 3}
+		for {
+			page, err := client.ListSubmissionEvents(as(t, "all"), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range page.GetEvents() {
+				got = append(got, e.GetSequence())
+			}
+			if req.PageToken = page.GetNextPageToken(); req.GetPageToken() == "" {
+				break
+			}
+		}
+		var want []int64
+		for n := max(start, 1); n <= 10; n++ {
+			want = append(want, n)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("pages from %d on are %v, want %v", start, got, want)
+		}
+		replay, err := client.ReplaySubmissionEvents(as(t, "all"), &tallydv1.ReplaySubmissionEventsRequest{
+			FormId: jobs, Start: &tallydv1.ReplaySubmissionEventsRequest_StartSequence{StartSequence: start},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = nil
+		for {
+			m, err := replay.Recv()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, m.GetEvent().GetSequence())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("a replay from %d on is %v, want %v", start, got, want)
+		}
+	}
+	_, err := client.ListSubmissionEvents(as(t, "all"), &tallydv1.ListSubmissionEventsRequest{FormId: jobs, PageToken: "x"})
+	if got := reasonOf(err); got != "PAGE_TOKEN_INVALID" {
+		t.Errorf("a foreign page token = %v, want PAGE_TOKEN_INVALID", err)
+	}
+}
+
+// The policy decides when a watch opens, about each message, and again when it changes.
+func TestWatchPassesThePolicy(t *testing.T) {
+	const rules = `
+callers:
+- name: all
+  identities: ['dns:all']
+  allow: [{methods: ['*'], forms: ['*'], workspaces: ['*'], organizations: ['*']}]
+- name: some
+  identities: ['dns:some']
+  allow: [{methods: [SubmissionService/WatchSubmissions], forms: [JobApp]}]
+`
+	w := newWatched(t, rules)
+	denied := func(caller string, req *tallydv1.WatchSubmissionsRequest) {
+		t.Helper()
+		open, err := tallydv1.NewSubmissionServiceClient(w.conn).WatchSubmissions(as(t, caller), req)
+		if err == nil {
+			_, err = open.Recv()
+		}
+		if got := reasonOf(err); got != "CALLER_NOT_ALLOWED" {
+			t.Errorf("WatchSubmissions(%v) by %s = %v, want CALLER_NOT_ALLOWED", req, caller, err)
+		}
+	}
+	denied("some", of("Feedbk"))
+	denied("some", of(jobs, "Feedbk"))
+	denied("some", &tallydv1.WatchSubmissionsRequest{WorkspaceId: "wsMain"})
+	denied("nobody", of(jobs))
+
+	s := w.watch(t, "some", of(jobs))
+	w.registered(t, jobs)
+	w.submit(t, jobs)
+	s.event()
+	if err := os.WriteFile(w.file, []byte(everybody), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.reread(t)
+	w.submit(t, jobs)
+	if _, err := s.recv(); reasonOf(err) != "CALLER_NOT_ALLOWED" {
+		t.Errorf("Recv() after the policy changed = %v, want CALLER_NOT_ALLOWED", err)
+	}
+}
+
+// A server that stops ends a watch in order, with a token that goes on elsewhere.
+func TestWatchEndsWithTheServer(t *testing.T) {
+	w := newWatched(t, everybody)
+	s := w.watch(t, "all", of(jobs))
+	go w.server.Shutdown()
+	last := s.next()
+	if !last.GetHeartbeat().GetEnding() || last.GetResumeToken() == "" {
+		t.Errorf("last message is %v, want an ending heartbeat", last)
+	}
+	if _, err := s.recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("Recv() = %v, want the end", err)
+	}
+}
+
+// A form that Tally does not have gets no log.
+func TestWatchOfNothing(t *testing.T) {
+	w := newWatched(t, everybody)
+	open, err := tallydv1.NewSubmissionServiceClient(w.conn).WatchSubmissions(as(t, "all"), of("nosuch"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open.Recv(); reasonOf(err) != "RESOURCE_NOT_FOUND" {
+		t.Errorf("Recv() = %v, want RESOURCE_NOT_FOUND", err)
+	}
+	if forms, err := w.events.Log.Forms(t.Context()); len(forms) != 0 || err != nil {
+		t.Errorf("Forms() = %v, %v, want none", forms, err)
+	}
+}
