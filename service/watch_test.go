@@ -365,3 +365,45 @@ func TestWatchOfNothing(t *testing.T) {
 		t.Errorf("Forms() = %v, %v, want none", forms, err)
 	}
 }
+
+// A watch of a workspace hears of all its forms that the caller may see, those included that came to it while nobody watched.
+func TestWatchWorkspace(t *testing.T) {
+	const rules = `
+callers:
+- name: all
+  identities: ['dns:all']
+  allow: [{methods: ['*'], forms: ['*'], workspaces: ['*'], organizations: ['*']}]
+- name: team
+  identities: ['dns:team']
+  allow: [{methods: [SubmissionService/WatchSubmissions], workspaces: [wsTeam]}]
+  deny: [{methods: [SubmissionService/WatchSubmissions], forms: [Repair]}]
+`
+	w := newWatched(t, rules)
+	team := &tallydv1.WatchSubmissionsRequest{WorkspaceId: "wsTeam"}
+	s := w.watch(t, "team", team)
+	for _, form := range []string{jobs, "Repair", "Holidy"} {
+		w.registered(t, form)
+	}
+	w.submit(t, "Repair")
+	for _, form := range []string{"Holidy", jobs} {
+		id := w.submit(t, form)
+		if e := s.event(); e.GetSubmission().GetId() != id || e.GetFormId() != form {
+			t.Errorf("next is %v, want submission %s of %s", e, id, form)
+		}
+	}
+	s.close()
+
+	created, err := tallydv1.NewFormServiceClient(w.conn).CreateForm(as(t, "all"), &tallydv1.CreateFormRequest{
+		WorkspaceId: new("wsTeam"), Status: tallydv1.FormStatus_FORM_STATUS_PUBLISHED,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	form := created.GetForm().GetId()
+	id := w.submit(t, form) // before tallyd knows the form
+	team.Start = &tallydv1.WatchSubmissionsRequest_ResumeToken{ResumeToken: s.token}
+	s = w.watch(t, "team", team)
+	if e := s.event(); e.GetSubmission().GetId() != id || e.GetFormId() != form {
+		t.Errorf("next is %v, want submission %s of the new form %s", e, id, form)
+	}
+}

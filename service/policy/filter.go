@@ -202,6 +202,12 @@ func (w *walker) form(id string, at *Place) (bool, error) {
 		return may == yes, nil
 	}
 	place, err := a.places.Known(w.ctx, id)
+	if a.Broad() {
+		// What a stream leaves out is lost to its caller for good: a list may not have heard yet that the form came here.
+		if may, _ = a.grant.form(id, &place); err != nil || may != yes {
+			place, err = a.places.Single(w.ctx, id)
+		}
+	}
 	if err != nil && a.method.Writes {
 		return false, nil // what was done is done: a failed look-up must not make it look undone
 	}

@@ -95,8 +95,8 @@ var steps = []func(*Access, context.Context, protoreflect.Message) error{
 	(*Access).child, (*Access).questions, (*Access).destruction, (*Access).mask,
 }
 
-// Broad tells whether the call is about all that lies in a place rather than about what it names.
-func (a *Access) Broad() bool { return len(a.about) == 0 && a.workspace != "" }
+// Broad tells a stream about all that lies in a place from one about what it names, and from a call with one answer.
+func (a *Access) Broad() bool { return a.method.Streams && len(a.about) == 0 && a.workspace != "" }
 
 // Rule is where the policy allows the call.
 func (a *Access) Rule() string {

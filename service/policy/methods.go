@@ -21,6 +21,8 @@ type Method struct {
 	Name string
 	// Writes tells that the RPC may change something at Tally.
 	Writes bool
+	// Streams tells that the RPC answers with a stream.
+	Streams bool
 
 	items    protoreflect.MessageDescriptor // of a list; nil for what is none
 	creates  bool                           // it makes something that has an id
@@ -59,6 +61,7 @@ func newMethod(desc protoreflect.MethodDescriptor) *Method {
 	}
 	m := &Method{
 		Name:     string(desc.Parent().Name()) + "/" + string(desc.Name()),
+		Streams:  desc.IsStreamingServer(),
 		Writes:   options.GetIdempotencyLevel() != descriptorpb.MethodOptions_NO_SIDE_EFFECTS,
 		items:    listItems(desc.Output()),
 		creates:  strings.HasPrefix(string(desc.Name()), "Create"),
