@@ -168,6 +168,9 @@ func TestEraseAndPurge(t *testing.T) {
 	if err := s.Purge(t.Context(), "ev.a.>", positions[3]); err != nil {
 		t.Fatalf("Purge() = %v", err)
 	}
+	if err := s.Erase(t.Context(), positions[0]); err != nil { // before the first that is left
+		t.Errorf("Erase() of a purged one = %v", err)
+	}
 	got, _, err := s.Read(t.Context(), store.Query{Filter: "ev.>"})
 	if want := []string{"ev.b.1", "ev.a.3"}; err != nil || !slices.Equal(subjects(got), want) {
 		t.Errorf("Read() = %v, %v, want %v", subjects(got), err, want)

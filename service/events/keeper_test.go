@@ -1,0 +1,291 @@
+package events_test
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
+	"github.com/tallyd/tallyd/service/events"
+)
+
+// kept is a log with its keeper and a Tally.
+type kept struct {
+	*world
+
+	tally  *pretended
+	keeper *events.Keeper
+	passed chan struct{} // a comparison has ended
+	stop   func()
+}
+
+func newKept(t *testing.T, url string) *kept {
+	t.Helper()
+	k := &kept{world: newWorld(t), tally: &pretended{}, passed: make(chan struct{}, 100)}
+	k.keep(url)
+	t.Cleanup(func() { k.stop() })
+	return k
+}
+
+// keep runs a keeper.
+func (k *kept) keep(url string) {
+	k.keeper = events.NewKeeper(events.KeeperConfig{
+		Log: k.log, Hub: k.hub, Upstream: k.tally, PublicURL: url, Reconcile: time.Hour, Poll: time.Hour, Retention: 24 * time.Hour,
+		Found: func(string, int, int) { k.passed <- struct{}{} }, Logger: slog.New(slog.DiscardHandler),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { k.keeper.Run(ctx) })
+	k.stop = sync.OnceFunc(func() {
+		cancel()
+		running.Wait()
+	})
+}
+
+// begin begins the log of form f and waits for the first comparison.
+func (k *kept) begin() {
+	k.t.Helper()
+	if err := k.keeper.Watching(k.t.Context(), []string{"f"}); err != nil {
+		k.t.Fatal(err)
+	}
+	k.pass()
+}
+
+// check compares and waits for the end of that.
+func (k *kept) check() {
+	k.t.Helper()
+	for len(k.passed) > 0 {
+		<-k.passed
+	}
+	k.keeper.Check("f")
+	k.pass()
+}
+
+func (k *kept) pass() {
+	k.t.Helper()
+	select {
+	case <-k.passed:
+	case <-time.After(10 * time.Second):
+		k.t.Fatalf("no comparison ends: %+v", k.keeper.States())
+	}
+}
+
+// all returns all events of form f.
+func (k *kept) all() []string {
+	k.t.Helper()
+	c := k.hub.Watch(events.Selection{Forms: []string{"f"}}, events.Place{})
+	defer c.Close()
+	var got []string
+	for {
+		r, err := c.Next(k.t.Context())
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		if r == nil {
+			return got
+		}
+		got = append(got, say(r))
+	}
+}
+
+func (k *kept) want(want ...string) {
+	k.t.Helper()
+	got := k.all()
+	for deadline := time.Now().Add(5 * time.Second); len(got) < len(want) && time.Now().Before(deadline); got = k.all() {
+		time.Sleep(time.Millisecond) // the reader of the process is a moment behind the writer
+	}
+	if !slices.Equal(got, want) {
+		k.t.Errorf("the log says %q, want %q", got, want)
+	}
+}
+
+// What Tally has and the log has not enters the log, whatever the reason; what was there before the log began does not.
+func TestReconcile(t *testing.T) {
+	now := time.Now()
+	k := newKept(t, "https://hooks.example.com")
+	k.tally.submit("before", now.Add(-time.Hour))
+	k.tally.partials = []events.Item{{ID: "late", Time: now.Add(-30 * time.Hour)}, {ID: "never", Time: now.Add(-31 * time.Hour)}}
+	k.begin()
+	k.want()
+
+	k.tally.submit("a", now.Add(time.Minute))
+	k.add(delivered("f", "a"), events.Stored)
+	k.tally.submit("b", now.Add(2*time.Minute))
+	k.check()
+	k.want("f 1 a", "f 2 b")
+
+	// A partial one that is completed lies far below the newest, where Tally counts by when it was begun.
+	k.tally.submit("late", now.Add(-30*time.Hour))
+	k.check()
+	k.want("f 1 a", "f 2 b", "f 3 late")
+
+	// Tally says itself what it did not deliver.
+	k.tally.submit("c", now.Add(3*time.Minute))
+	k.tally.failed = []string{"c", "a", "nosuch"}
+	k.check()
+	k.want("f 1 a", "f 2 b", "f 3 late", "f 4 c")
+
+	k.tally.remove("b")
+	k.check()
+	k.want("f 1 a", "f 3 late", "f 4 c", "f 5 deleted b")
+
+	k.tally.remove("before") // of no concern
+	k.check()
+	k.check()
+	k.want("f 1 a", "f 3 late", "f 4 c", "f 5 deleted b")
+}
+
+// As long as Tally's count tells that nothing changed unseen, a comparison reads the recent submissions alone.
+func TestReconcileIsCheap(t *testing.T) {
+	k := newKept(t, "")
+	for i := range 9 {
+		k.tally.submit(string(rune('a'+i)), time.Now().Add(-time.Hour))
+	}
+	k.begin()
+	k.tally.lists = nil
+	k.check()
+	if n := len(k.tally.lists); n > 2 {
+		t.Errorf("comparing an unchanged form takes %d lists: %v", n, k.tally.lists)
+	}
+}
+
+// A Tally that fails leaves the log as it is, says why, and is asked again.
+func TestReconcileFails(t *testing.T) {
+	k := newKept(t, "")
+	k.begin()
+	k.tally.submit("a", time.Now().Add(time.Minute))
+	k.tally.mu.Lock()
+	k.tally.broken = errBroken
+	k.tally.mu.Unlock()
+	k.keeper.Check("f")
+	for deadline := time.Now().Add(5 * time.Second); k.keeper.States()[0].Failure == ""; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody hears of the failure")
+		}
+	}
+	k.tally.mu.Lock()
+	k.tally.broken = nil
+	k.tally.mu.Unlock()
+	k.check()
+	k.want("f 1 a")
+	k.keeper.Check("f") // the state changes behind the comparison that was waited for
+	k.pass()
+	if got := k.keeper.States()[0].Failure; got != "" {
+		t.Errorf("failure is still %q", got)
+	}
+}
+
+// One webhook of ours is made for a form, kept as it should be, and found again by whoever comes later.
+func TestRegister(t *testing.T) {
+	k := newKept(t, "https://hooks.example.com")
+	k.tally.hooks = []events.Webhook{{ID: "theirs", Form: "f", URL: "https://elsewhere.example.com/hooks/f", Enabled: true}}
+	k.tally.deaf = true // the first one is made, and nobody hears of it
+	if err := k.keeper.Watching(t.Context(), []string{"f"}); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); k.keeper.States()[0].Failure == ""; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody hears of the failure")
+		}
+	}
+	k.tally.mu.Lock()
+	k.tally.deaf = false
+	k.tally.mu.Unlock()
+	k.check()
+	good := k.tally.hooks[1]
+	secrets, err := k.log.Secrets(t.Context(), "f")
+	if err != nil || len(secrets) != 1 || good.Secret != secrets[0] || len(good.Secret) < 40 || good.URL != "https://hooks.example.com/hooks/f" || !good.Enabled {
+		t.Fatalf("webhook is %+v, secrets are %d, %v", good, len(secrets), err)
+	}
+	for name, spoil := range map[string]func(*events.Webhook){
+		"disabled":      func(w *events.Webhook) { w.Enabled = false },
+		"elsewhere":     func(w *events.Webhook) { w.URL = "https://elsewhere.example.com" },
+		"other secret":  func(w *events.Webhook) { w.Secret = "x" },
+		"of other form": func(w *events.Webhook) { w.Form = "g" },
+	} {
+		k.tally.mu.Lock()
+		spoil(&k.tally.hooks[1])
+		k.tally.mu.Unlock()
+		k.check()
+		if got := k.tally.hooks[1]; got != good {
+			t.Errorf("%s: webhook is %+v, want %+v", name, got, good)
+		}
+	}
+	k.tally.mu.Lock()
+	k.tally.hooks = k.tally.hooks[:1] // deleted
+	k.tally.mu.Unlock()
+	k.check()
+	if len(k.tally.hooks) != 2 || k.tally.made != 2 || k.tally.hooks[1].Secret != good.Secret {
+		t.Errorf("webhooks are %+v after %d were made, want another one in its place", k.tally.hooks, k.tally.made)
+	}
+
+	if err := k.keeper.RotateSecret(t.Context(), "f"); err != nil {
+		t.Fatal(err)
+	}
+	k.check()
+	secrets, err = k.log.Secrets(t.Context(), "f")
+	if err != nil || len(secrets) != 2 || secrets[1] != good.Secret || k.tally.hooks[1].Secret != secrets[0] || secrets[0] == secrets[1] {
+		t.Errorf("after a rotation Tally has the new one: %v, both count: %v, %v", k.tally.hooks[1].Secret == secrets[0], len(secrets) == 2, err)
+	}
+}
+
+// What retention takes is no loss, is told to tokens from before, and does not come back.
+func TestRetain(t *testing.T) {
+	k := newKept(t, "")
+	k.begin()
+	old := delivered("f", "old")
+	old.Time = time.Now().Add(-time.Second)
+	k.add(old, events.Stored)
+	k.add(delivered("f", "b"), events.Stored)
+	k.add(events.News{Form: "f", Submission: "old", Source: logv1.Source_SOURCE_CALLER, Deleted: true}, events.Stored)
+	k.want("f 2 b", "f 3 deleted old")
+	token := events.Place{Position: 1}
+	cut := time.Now()
+	if err := k.log.Retain(t.Context(), "f", cut); err != nil {
+		t.Fatal(err)
+	}
+	k.want()
+	k.add(old, events.Stale)
+	k.tally.submit("old", old.Time)
+	k.check()
+	k.tally.submit("c", time.Now().Add(time.Minute))
+	k.add(delivered("f", "c"), events.Stored)
+	k.want("f 4 c")
+	if left, err := k.log.Left(t.Context(), []string{"f"}, token); err != nil || left == token {
+		t.Errorf("Left() = %v, %v, want that the token is too old", left, err)
+	}
+	k.stop()
+	k.reopen()
+	k.keep("")
+	k.add(old, events.Stale)
+	k.want("f 4 c")
+	if len(k.gaps) > 0 {
+		t.Errorf("gaps told are %q, want none", k.gaps)
+	}
+}
+
+// A form that nobody has watched for long is forgotten, and its webhook with it.
+func TestAbandon(t *testing.T) {
+	k := newKept(t, "https://hooks.example.com")
+	k.begin()
+	k.add(delivered("f", "a"), events.Stored)
+	_, err := k.log.UpdateForm(t.Context(), "f", func(f *logv1.Form) bool {
+		f.WatchTime.Seconds -= 25 * 60 * 60
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.keeper.Check("f")
+	for deadline := time.Now().Add(5 * time.Second); len(k.keeper.States()) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the form is still known: %+v", k.keeper.States())
+		}
+	}
+	if forms, err := k.log.Forms(t.Context()); len(forms) > 0 || err != nil || len(k.tally.hooks) > 0 {
+		t.Errorf("left are forms %q, webhooks %v, %v", forms, k.tally.hooks, err)
+	}
+}
