@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/tallyd/tallyd/service"
 	"github.com/tallyd/tallyd/service/events"
+	"github.com/tallyd/tallyd/service/statuspage"
 	"github.com/tallyd/tallyd/service/store"
 )
 
@@ -178,6 +180,30 @@ func (e *eventLog) streams() *service.Events {
 		return nil
 	}
 	return &service.Events{Log: e.log, Hub: e.hub, Seal: e.seal, Keeper: e.keeper}
+}
+
+// shownForms bounds the forms that the status page shows.
+const shownForms = 200
+
+// show tells the status page how things are with the log; nil where none is kept.
+func (e *eventLog) show() *statuspage.Events {
+	if e == nil {
+		return nil
+	}
+	shown := &statuspage.Events{}
+	if err := e.store.Err(); err != nil {
+		shown.Failure = err.Error()
+	}
+	states := e.keeper.States()
+	slices.SortFunc(states, func(a, b events.FormState) int { return strings.Compare(a.Form, b.Form) })
+	for _, s := range states[:min(len(states), shownForms)] {
+		last := e.log.Last(s.Form)
+		shown.Forms = append(shown.Forms, statuspage.FormEvents{
+			Form: s.Form, Sequence: last.Sequence, Last: last.Time, Lag: last.Lag, Watchers: e.hub.Watchers(s.Form), Gaps: last.Gaps,
+			Webhook: s.Webhook, Compared: s.Compared, Failure: s.Failure,
+		})
+	}
+	return shown
 }
 
 // intakeDrain bounds how long deliveries under way may take when the process stops.

@@ -49,6 +49,7 @@ func (u *upstream) show(facts *statuspage.Facts) {
 	}
 	stats := u.cache.Stats()
 	facts.Memory = statuspage.Memory{Entries: stats.Entries, Bytes: stats.Bytes, Stored: stats.Hits, Shared: stats.Shared, Fetched: stats.Misses}
+	facts.Events = u.events.show()
 	if u.quota == nil {
 		return
 	}

@@ -157,6 +157,7 @@ func (l *Log) lost(form string, gap Gap) {
 	if _, told := l.told.LoadOrStore(lostRange{form, gap}, nil); told {
 		return
 	}
+	l.lasts.change(form, func(last *Last) { last.Gaps++ })
 	l.log.Error("entries of the log are lost", slog.String("form", form), slog.Uint64("first", gap.First), slog.Uint64("last", gap.Last))
 	l.seen.Gap(form, gap.First, gap.Last)
 }

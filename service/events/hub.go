@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tallyd/tallyd/service/store"
@@ -79,6 +80,7 @@ type Hub struct {
 	ready   chan struct{} // closed when start and end are known
 	cursors map[string]map[*Cursor]struct{}
 	broad   map[*Cursor]struct{} // those of more forms than are named
+	open    atomic.Int64         // cursors
 
 	// Of the reader alone.
 	chains map[string]*chain
@@ -152,6 +154,7 @@ func (h *Hub) take(ctx context.Context, m store.Message) error {
 		return err
 	}
 	h.chains[form] = next
+	h.log.lasts.see(e)
 	var records []*Record
 	if gap != nil {
 		h.log.lost(form, *gap)
@@ -248,6 +251,7 @@ func (h *Hub) after(records []*Record, position uint64, wants func(form string) 
 }
 
 func (h *Hub) join(c *Cursor) {
+	h.open.Add(1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if c.forms == nil {
@@ -262,6 +266,7 @@ func (h *Hub) join(c *Cursor) {
 }
 
 func (h *Hub) leave(c *Cursor) {
+	h.open.Add(-1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.broad, c)
@@ -273,9 +278,18 @@ func (h *Hub) leave(c *Cursor) {
 	}
 }
 
-// Watchers returns how many watch a form by its id.
+// Watchers returns how many watch a form.
 func (h *Hub) Watchers(form string) int {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	return len(h.cursors[form])
+	n := len(h.cursors[form])
+	for c := range h.broad {
+		if c.selection.Wants(form) {
+			n++
+		}
+	}
+	return n
 }
+
+// Cursors returns how many watch anything.
+func (h *Hub) Cursors() int { return int(h.open.Load()) }

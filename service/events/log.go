@@ -92,6 +92,7 @@ type Log struct {
 	running sync.WaitGroup
 	stop    context.CancelFunc
 
+	lasts  lasts
 	told   sync.Map                                       // what was told as lost
 	floors sync.Map                                       // by form, the time before which nothing is left
 	taken  atomic.Pointer[func(form string, upTo uint64)] // is told what retention takes

@@ -205,6 +205,9 @@ func (n *plan) draft(p *pending, known *Entry) error {
 		FormId: p.Form, Sequence: n.tail.sequence + 1, PreviousChecksum: n.tail.checksum,
 		SubmissionId: p.Submission, Source: p.Source, ReceiveTime: timestamppb.Now(),
 	}
+	if !p.Time.IsZero() {
+		e.EventTime = timestamppb.New(p.Time)
+	}
 	switch {
 	case p.Deleted:
 		tombstone := &logv1.Tombstone{}

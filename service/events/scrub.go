@@ -199,6 +199,7 @@ func (w *walk) see(ctx context.Context, m store.Message) error {
 		return err
 	}
 	seen.chain = next
+	w.log.lasts.see(e)
 	if gap != nil {
 		w.log.lost(form, *gap)
 	}

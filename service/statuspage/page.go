@@ -33,6 +33,8 @@ type Facts struct {
 	InFlight int64
 	// Memory is what is remembered of Tally's answers.
 	Memory Memory
+	// Events is how things are with the log of events; nil where none is kept.
+	Events *Events
 }
 
 //go:embed page.html

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 )
@@ -21,6 +22,10 @@ func facts() Facts {
 		Version: "1.2.3", Revision: "abcdef", Started: at(0), TallyHost: "api.tally.so",
 		KeyAlias: "a1b2c3", KeyState: "rejected", KeySince: at(5), Drift: 7, CircuitOpen: true, InFlight: 12,
 		Memory: Memory{Entries: 3, Bytes: 3 << 19, Stored: 20, Shared: 5, Fetched: 9},
+		Events: &Events{Failure: "<b>disk</b>", Forms: []FormEvents{
+			{Form: "JobApp", Sequence: 42, Last: at(20), Lag: 1500 * time.Millisecond, Watchers: 3, Gaps: 1, Webhook: "ok", Compared: at(10)},
+			{Form: "Feedbk", Webhook: "none", Failure: "<i>broken</i>"},
+		}},
 		Quota: &Quota{Limit: 100, Margin: 10, Used: 55, Waiting: 4, BatchWaiting: 1, PausedUntil: at(30), Shares: []Share{
 			{Name: "<b>web</b>", Weight: 3, Used: 30, Waiting: 3}, {Batch: true, Weight: 1, Used: 20, Waiting: 1},
 		}},
@@ -61,6 +66,8 @@ func TestPage(t *testing.T) {
 		"Requests suspended", "In flight 12 calls", "3 answers in 1.5 MiB; reads answered from memory 20, with a call under way 5, by Tally 9",
 		"55 of 100 used, 10 left to others who use the key; 4 calls wait, 1 of them batch.", "Paused until 2026-11-23 12:00:30Z",
 		"<b>web</b> interactive 3 30 3", "anonymous batch 1 20 1",
+		"The log cannot be used : <b>disk</b>", "JobApp 42 2026-11-23 12:00:20Z 1s 3 1 ok 2026-11-23 12:00:10Z",
+		"Feedbk 0 – – 0 0 none – failed since : <i>broken</i>",
 		"billing 1 0 2026-11-23 12:00:01Z", "anonymous 1 1 2026-11-23 12:00:09Z", "TALLY_KEY_REJECTED 1",
 		"2026-11-23 12:00:09Z tallyd.v1.UserService/GetCurrentUser Unauthenticated TALLY_KEY_REJECTED anonymous req-1",
 	} {

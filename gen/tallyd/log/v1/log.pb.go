@@ -96,6 +96,8 @@ type Entry struct {
 	Source Source `protobuf:"varint,5,opt,name=source,proto3,enum=tallyd.log.v1.Source" json:"source,omitempty"`
 	// When it came.
 	ReceiveTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=receive_time,json=receiveTime,proto3" json:"receive_time,omitempty"`
+	// When it happened, as Tally says; unset where it does not.
+	EventTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=event_time,json=eventTime,proto3" json:"event_time,omitempty"`
 	// What happened.
 	//
 	// Types that are valid to be assigned to Event:
@@ -176,6 +178,13 @@ func (x *Entry) GetSource() Source {
 func (x *Entry) GetReceiveTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ReceiveTime
+	}
+	return nil
+}
+
+func (x *Entry) GetEventTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EventTime
 	}
 	return nil
 }
@@ -617,14 +626,16 @@ var File_tallyd_log_v1_log_proto protoreflect.FileDescriptor
 
 const file_tallyd_log_v1_log_proto_rawDesc = "" +
 	"\n" +
-	"\x17tallyd/log/v1/log.proto\x12\rtallyd.log.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x02\n" +
+	"\x17tallyd/log/v1/log.proto\x12\rtallyd.log.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x03\n" +
 	"\x05Entry\x12\x17\n" +
 	"\aform_id\x18\x01 \x01(\tR\x06formId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12+\n" +
 	"\x11previous_checksum\x18\x03 \x01(\aR\x10previousChecksum\x12#\n" +
 	"\rsubmission_id\x18\x04 \x01(\tR\fsubmissionId\x12-\n" +
 	"\x06source\x18\x05 \x01(\x0e2\x15.tallyd.log.v1.SourceR\x06source\x12=\n" +
-	"\freceive_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x12\x1c\n" +
+	"\freceive_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x129\n" +
+	"\n" +
+	"event_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\x12\x1c\n" +
 	"\bdelivery\x18\n" +
 	" \x01(\fH\x00R\bdelivery\x12 \n" +
 	"\n" +
@@ -696,21 +707,22 @@ var file_tallyd_log_v1_log_proto_goTypes = []any{
 var file_tallyd_log_v1_log_proto_depIdxs = []int32{
 	0,  // 0: tallyd.log.v1.Entry.source:type_name -> tallyd.log.v1.Source
 	7,  // 1: tallyd.log.v1.Entry.receive_time:type_name -> google.protobuf.Timestamp
-	2,  // 2: tallyd.log.v1.Entry.tombstone:type_name -> tallyd.log.v1.Tombstone
-	7,  // 3: tallyd.log.v1.Form.begin_time:type_name -> google.protobuf.Timestamp
-	7,  // 4: tallyd.log.v1.Form.watch_time:type_name -> google.protobuf.Timestamp
-	4,  // 5: tallyd.log.v1.Form.floor:type_name -> tallyd.log.v1.Floor
-	5,  // 6: tallyd.log.v1.Form.webhook:type_name -> tallyd.log.v1.Webhook
-	7,  // 7: tallyd.log.v1.Form.reconcile_time:type_name -> google.protobuf.Timestamp
-	4,  // 8: tallyd.log.v1.Form.checkpoint:type_name -> tallyd.log.v1.Floor
-	7,  // 9: tallyd.log.v1.Floor.time:type_name -> google.protobuf.Timestamp
-	6,  // 10: tallyd.log.v1.Webhook.secrets:type_name -> tallyd.log.v1.Secret
-	7,  // 11: tallyd.log.v1.Secret.replace_time:type_name -> google.protobuf.Timestamp
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	7,  // 2: tallyd.log.v1.Entry.event_time:type_name -> google.protobuf.Timestamp
+	2,  // 3: tallyd.log.v1.Entry.tombstone:type_name -> tallyd.log.v1.Tombstone
+	7,  // 4: tallyd.log.v1.Form.begin_time:type_name -> google.protobuf.Timestamp
+	7,  // 5: tallyd.log.v1.Form.watch_time:type_name -> google.protobuf.Timestamp
+	4,  // 6: tallyd.log.v1.Form.floor:type_name -> tallyd.log.v1.Floor
+	5,  // 7: tallyd.log.v1.Form.webhook:type_name -> tallyd.log.v1.Webhook
+	7,  // 8: tallyd.log.v1.Form.reconcile_time:type_name -> google.protobuf.Timestamp
+	4,  // 9: tallyd.log.v1.Form.checkpoint:type_name -> tallyd.log.v1.Floor
+	7,  // 10: tallyd.log.v1.Floor.time:type_name -> google.protobuf.Timestamp
+	6,  // 11: tallyd.log.v1.Webhook.secrets:type_name -> tallyd.log.v1.Secret
+	7,  // 12: tallyd.log.v1.Secret.replace_time:type_name -> google.protobuf.Timestamp
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_tallyd_log_v1_log_proto_init() }
