@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"math"
 	"regexp"
 	"slices"
@@ -58,34 +59,49 @@ func matrixAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any)
 		return misfit
 	}
 	matrix := &tallydv1.Matrix{}
-	for _, id := range rowOrder(object, q) {
-		columns, ok := choicesOf(object[id])
+	for _, row := range rowsOf(object, q) {
+		if object[row.id] == nil {
+			continue
+		}
+		columns, ok := choicesOf(object[row.id])
 		if !ok {
 			return misfit
 		}
-		matrix.Rows = append(matrix.Rows, &tallydv1.MatrixRow{RowId: id, Row: rowName(q, fieldOf(q, id)), Columns: columns})
+		matrix.Rows = append(matrix.Rows, &tallydv1.MatrixRow{RowId: row.id, Row: rowName(q, row.field), Columns: columns})
 	}
 	r.Answer = &tallydv1.QuestionResponse_Matrix{Matrix: matrix}
 	return wholly
 }
 
-// rowOrder returns the keys of a matrix in the question's order, unknown ones last by id.
-func rowOrder(object map[string]any, q *tallydv1.Question) []string {
-	var known, unknown []string
-	for id := range object {
-		if fieldOf(q, id) == nil {
-			unknown = append(unknown, id)
-		}
-	}
+// answeredRow is a row of a matrix and what the question says of it, which may be nothing.
+type answeredRow struct {
+	id    string
+	field *tallydv1.QuestionField
+}
+
+// rowsOf returns the keys of a matrix in the question's order, unknown ones last by id.
+func rowsOf(object map[string]any, q *tallydv1.Question) []answeredRow {
+	rows := make([]answeredRow, 0, len(object))
+	known := make(map[string]bool, len(object))
 	for _, field := range q.GetFields() {
 		for _, id := range []string{field.GetUuid(), field.GetBlockGroupUuid()} {
-			if _, ok := object[id]; ok && !slices.Contains(known, id) {
-				known = append(known, id)
+			if _, ok := object[id]; ok && id != "" && !known[id] {
+				known[id] = true
+				rows = append(rows, answeredRow{id, field})
 			}
 		}
 	}
-	slices.Sort(unknown)
-	return append(known, unknown...)
+	if len(rows) == len(object) {
+		return rows
+	}
+	unknown := len(rows)
+	for id := range object {
+		if !known[id] {
+			rows = append(rows, answeredRow{id: id})
+		}
+	}
+	slices.SortFunc(rows[unknown:], func(a, b answeredRow) int { return strings.Compare(a.id, b.id) })
+	return rows
 }
 
 func fieldOf(q *tallydv1.Question, id string) *tallydv1.QuestionField {
@@ -203,7 +219,8 @@ func paymentAnswer(r *tallydv1.QuestionResponse, _ *tallydv1.Question, value any
 	return fields.fit()
 }
 
-// named calls do for each value of an answer that is keyed by field, or for the single value of a question with one field.
+// named calls do for each value of an answer that is keyed by field, or for the single value of a question with one field. The order is
+// that of the names, whatever the keys are.
 func named(q *tallydv1.Question, value any, do func(name string, value any) bool) bool {
 	object, isObject := value.(map[string]any)
 	if !isObject {
@@ -213,21 +230,28 @@ func named(q *tallydv1.Question, value any, do func(name string, value any) bool
 		}
 		return do(name, value)
 	}
-	keys := make([]string, 0, len(object))
-	for key := range object {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
+	values := make([]namedValue, 0, len(object))
+	for key, value := range object {
 		name := key
 		if field := fieldOf(q, key); field.GetTitle() != "" {
 			name = field.GetTitle()
 		}
-		if object[key] != nil && !do(name, object[key]) {
+		values = append(values, namedValue{name, key, value})
+	}
+	slices.SortFunc(values, func(a, b namedValue) int {
+		return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.key, b.key))
+	})
+	for _, v := range values {
+		if v.value != nil && !do(v.name, v.value) {
 			return false
 		}
 	}
 	return true
+}
+
+type namedValue struct {
+	name, key string
+	value     any
 }
 
 func hiddenAnswer(r *tallydv1.QuestionResponse, q *tallydv1.Question, value any) fit {

@@ -61,6 +61,12 @@ func TestTypeAnswers(t *testing.T) {
 			}}}},
 		},
 		{
+			name: "matrix with an unanswered row", kind: "MATRIX", json: `{"row-1":null,"row-2":["Ok"]}`,
+			want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Matrix{Matrix: &tallydv1.Matrix{Rows: []*tallydv1.MatrixRow{
+				{RowId: "row-2", Columns: labels("Ok").GetChoices()},
+			}}}},
+		},
+		{
 			name: "files", kind: "FILE_UPLOAD", json: `[{"id":"f","name":"cv.pdf","url":"https://x","mimeType":"application/pdf","size":20480}]`,
 			want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Files{Files: &tallydv1.Files{Files: []*tallydv1.File{
 				{Id: "f", Name: "cv.pdf", Url: "https://x", MimeType: "application/pdf", SizeBytes: 20480},
@@ -105,6 +111,14 @@ func TestTypeAnswers(t *testing.T) {
 			name: "calculated by field", kind: "CALCULATED_FIELDS", json: `{"field-1":20}`, fields: score,
 			want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Calculated{Calculated: &tallydv1.CalculatedValues{Values: []*tallydv1.CalculatedValue{
 				{Name: "Score", Value: &tallydv1.CalculatedValue_Number{Number: 20}},
+			}}}},
+		},
+		{
+			name: "calculated by fields, in the order of names", kind: "CALCULATED_FIELDS", json: `{"a":"Hard","field-1":20}`,
+			fields: []*tallydv1.QuestionField{{Uuid: "a", Title: new("Type")}, {Uuid: "field-1", Title: &calculatedTitle}},
+			want: &tallydv1.QuestionResponse{Answer: &tallydv1.QuestionResponse_Calculated{Calculated: &tallydv1.CalculatedValues{Values: []*tallydv1.CalculatedValue{
+				{Name: "Score", Value: &tallydv1.CalculatedValue_Number{Number: 20}},
+				{Name: "Type", Value: &tallydv1.CalculatedValue_Text{Text: "Hard"}},
 			}}}},
 		},
 		{

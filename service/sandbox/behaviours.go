@@ -80,6 +80,7 @@ var formBehaviours = []Behaviour{
 }
 
 var answerBehaviours = []Behaviour{
+	{"stored-seconds", Documented, "a submission's time is in whole seconds; the event that delivers it tells milliseconds"},
 	{"newest-first", Observed, "submissions come newest first"},
 	{"questions-each-page", Observed, "every page of submissions repeats the questions"},
 	{"totals-whole-form", Observed, "the totals count the whole form whatever the filter"},
@@ -87,7 +88,7 @@ var answerBehaviours = []Behaviour{
 	{"after-id-unknown", Assumed, "an unknown or deleted afterId gives an empty page"},
 	{"choice-labels", Observed, "choices answer labels, a matrix row id to column labels; ids can be chosen"},
 	{"other-text", Assumed, "the text typed under Other stands among the labels"},
-	{"hidden-answer", Assumed, "hidden fields answer an object by name"},
+	{"hidden-answer", Assumed, "hidden fields answer an object by name, and nothing when none has a value"},
 	{"calculated-answer", Assumed, "calculated fields answer an object by name, a single one its value"},
 	{"payment-answer", Assumed, "a payment answers {price, currency, name, email, link}"},
 	{"formatted-answer", Documented, "formattedAnswer is there only for numbers with custom formatting"},

@@ -41,6 +41,7 @@ func (s *Sandbox) SubmitPartial(formID string, answers map[string]any) (submissi
 	return s.submit(formID, answers, false)
 }
 
+// submit dates the submission as Tally stores it. [behaviour stored-seconds]
 func (s *Sandbox) submit(formID string, given map[string]any, completed bool) (string, error) {
 	answers, err := asJSON(given)
 	if err != nil {
@@ -53,8 +54,9 @@ func (s *Sandbox) submit(formID string, given map[string]any, completed bool) (s
 		return "", err
 	}
 	s.state.issued++
+	now := s.opts.clock().UTC().Truncate(time.Millisecond)
 	sub := &submission{
-		id: s.state.newID(), at: s.opts.clock().UTC().Truncate(time.Millisecond), completed: completed,
+		id: s.state.newID(), at: now.Truncate(time.Second), completed: completed,
 		seed: mixed(s.state.salt, s.state.issued, hashText(formID)),
 	}
 	if err := sub.fill(f, answers); err != nil {
@@ -62,7 +64,7 @@ func (s *Sandbox) submit(formID string, given map[string]any, completed bool) (s
 	}
 	f.add(sub)
 	if completed {
-		s.notify(f, sub)
+		s.notify(f, sub, now)
 	}
 	return sub.id, nil
 }
@@ -103,16 +105,16 @@ func acceptsAnswers(f *form, id string) error {
 
 // notify queues a delivery for every enabled webhook; partial submissions
 // have none. [behaviour delivery-completed-only]
-func (s *Sandbox) notify(f *form, sub *submission) {
+func (s *Sandbox) notify(f *form, sub *submission, now time.Time) {
 	for _, w := range s.state.webhooks {
 		if w.FormID != f.id || !w.IsEnabled {
 			continue
 		}
 		e := &event{
 			id: s.state.newID(), eventID: s.state.newUUID(), formID: f.id, url: w.URL, status: "QUEUED",
-			submission: sub, createdAt: sub.at, updatedAt: sub.at,
+			submission: sub, createdAt: now, updatedAt: now,
 		}
-		e.payload = delivery(f, sub, e.eventID, sub.at)
+		e.payload = delivery(f, sub, e.eventID, now)
 		w.events = append(w.events, e)
 		s.courier.send(w, e, e.payload)
 	}
@@ -135,7 +137,9 @@ func (sub *submission) fill(f *form, given map[string]any) error {
 				return refuse(http.StatusBadRequest, "answer to %q: %s", name, err)
 			}
 			used[name] = true
-			sub.answers = append(sub.answers, answer{q, value})
+			if value != nil {
+				sub.answers = append(sub.answers, answer{q, value})
+			}
 		case q.followsByItself(sub.completed):
 			sub.answers = append(sub.answers, answer{q, maker.make(i, q)})
 		case q.required && sub.completed && q.kind != "CAPTCHA":
@@ -171,7 +175,7 @@ func (q *question) find(given map[string]any) (v any, name string, found bool) {
 	return nil, "", false
 }
 
-// read turns a respondent's answer into the form it is kept in.
+// read turns a respondent's answer into the form it is kept in, nil for none.
 func (q *question) read(v any) (any, error) {
 	switch q.kind {
 	case "MULTIPLE_CHOICE", "DROPDOWN", "CHECKBOXES", "MULTI_SELECT", "RANKING":
@@ -267,8 +271,13 @@ func (q *question) readNamed(v any) (any, error) {
 		return nil, errors.New("must be an object by field name")
 	}
 	values := map[string]any{}
+	given := false
 	for _, f := range q.named {
 		values[f.uuid] = m[f.name]
+		given = given || m[f.name] != nil
+	}
+	if !given {
+		return nil, nil //nolint:nilnil // it is no answer
 	}
 	return values, nil
 }

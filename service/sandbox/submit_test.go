@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -172,6 +173,45 @@ func TestSubmitHidden(t *testing.T) {
 	}
 	b.do("GET /forms/Feedbk/submissions/"+id).want(200).wantAt("submission.responses.0.answer.utm_campaign", "mail").
 		wantAt("submission.responses.0.answer.table", nil)
+	hidden := questions.at("questions.0.id").(string)
+	id, err = b.s.SubmitPartial("Feedbk", map[string]any{hidden: map[string]any{}})
+	if err != nil {
+		t.Fatalf("SubmitPartial() = %v, want no error", err)
+	}
+	if a := b.do("GET /forms/Feedbk/submissions/" + id).want(200); strings.Contains(a.body, `"answer":`) {
+		t.Errorf("submission without hidden values = %s, want no answer", a.body)
+	}
+}
+
+// Tally's own payload dates the event 15:00:21.889 and the submission 15:00:21.000.
+func TestSubmissionTimes(t *testing.T) {
+	clock := newWatch()
+	clock.wind(889e6)
+	r := &receiver{answer: status(200, "")}
+	s, w := hooked(t, r, local, WithClock(clock.read))
+	defer s.Close()
+	if _, err := s.Submit("Contct", nil); err != nil {
+		t.Fatalf("Submit() = %v, want no error", err)
+	}
+	s.settle()
+	f := s.state.form("Contct")
+	sub := s.viewSubmission(f, f.submissions[len(f.submissions)-1])
+	var sent deliveryTimes
+	if err := json.Unmarshal([]byte(r.bodies[0]), &sent); err != nil {
+		t.Fatalf("Unmarshal() = %v, want no error", err)
+	}
+	got := deliveryTimes{CreatedAt: stamp(w.events[0].createdAt).String()}
+	got.Data.CreatedAt = sub.SubmittedAt.String()
+	want := deliveryTimes{CreatedAt: "2026-09-01T12:00:00.889Z"}
+	want.Data.CreatedAt = "2026-09-01T12:00:00.000Z"
+	if got != want || sent != want {
+		t.Errorf("times = %v, delivered as %v, want %v", got, sent, want)
+	}
+}
+
+type deliveryTimes struct {
+	CreatedAt string
+	Data      struct{ CreatedAt string }
 }
 
 func TestSubmitPartial(t *testing.T) {
