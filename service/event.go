@@ -15,8 +15,8 @@ var eventSources = map[logv1.Source]tallydv1.SubmissionEventSource{
 	logv1.Source_SOURCE_CALLER:     tallydv1.SubmissionEventSource_SUBMISSION_EVENT_SOURCE_CALLER,
 }
 
-// eventOf words a record of the log for callers.
-func eventOf(r *events.Record, unknown func(kind string)) *tallydv1.SubmissionEvent {
+// word words a record of the log for callers.
+func (s *Events) word(r *events.Record, unknown func(kind string)) *tallydv1.SubmissionEvent {
 	if r.Gap != nil {
 		return &tallydv1.SubmissionEvent{FormId: r.Form, Event: &tallydv1.SubmissionEvent_Gap{Gap: &tallydv1.SubmissionEventGap{
 			FirstSequence: int64(r.Gap.First), LastSequence: int64(r.Gap.Last), //nolint:gosec // counts of events
@@ -33,21 +33,28 @@ func eventOf(r *events.Record, unknown func(kind string)) *tallydv1.SubmissionEv
 		}}
 		return event
 	}
-	event.Event = &tallydv1.SubmissionEvent_Submission{Submission: submissionOf(e, unknown)}
+	event.Event = &tallydv1.SubmissionEvent_Submission{Submission: s.submission(e, unknown)}
 	return event
 }
 
-// submissionOf returns the submission of an entry. One that cannot be read has its ids alone: the entry was checked, so that it is Tally
-// who wrote what nobody here understands.
-func submissionOf(e *events.Entry, unknown func(kind string)) *tallydv1.Submission {
+// submission returns the submission of an entry, with its choices as the form's blocks have them.
+func (s *Events) submission(e *events.Entry, unknown func(kind string)) *tallydv1.Submission {
+	submission, err := read(e, unknown)
+	if err != nil {
+		// The entry was checked, so that it is Tally who wrote what nobody here understands.
+		unknown("event")
+		return &tallydv1.Submission{Id: e.GetSubmissionId(), FormId: e.GetFormId(), IsCompleted: true}
+	}
+	options, _ := s.Upstream.options.of(e.GetFormId())
+	fillChoices(submission, options)
+	return submission
+}
+
+// read reads the submission of an entry as it was logged.
+func read(e *events.Entry, unknown func(kind string)) (*tallydv1.Submission, error) {
 	if stored := e.GetSubmission(); stored != nil {
 		submission := &tallydv1.Submission{}
-		if proto.Unmarshal(stored, submission) == nil {
-			return submission
-		}
-	} else if submission, err := typeDelivery(e.GetDelivery(), unknown); err == nil {
-		return submission
+		return submission, proto.Unmarshal(stored, submission)
 	}
-	unknown("event")
-	return &tallydv1.Submission{Id: e.GetSubmissionId(), FormId: e.GetFormId(), IsCompleted: true}
+	return typeDelivery(e.GetDelivery(), unknown)
 }

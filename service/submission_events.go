@@ -51,7 +51,7 @@ func (s *submissionEvents) ListSubmissionEvents(
 		if r == nil {
 			return resp, nil
 		}
-		event := eventOf(r, s.unknown)
+		event := s.events.word(r, s.unknown)
 		size += proto.Size(event)
 		if len(resp.GetEvents()) > 0 && (len(resp.GetEvents()) >= most || size > mostEventBytes) {
 			resp.NextPageToken = s.events.Seal.Token(before, digest)
@@ -117,7 +117,7 @@ func (s *submissionEvents) ReplaySubmissionEvents(
 				"first_sequence": strconv.FormatUint(r.Gap.First, 10), "last_sequence": strconv.FormatUint(r.Gap.Last, 10),
 			}}
 		}
-		if err := stream.Send(&tallydv1.ReplaySubmissionEventsResponse{Event: eventOf(r, s.unknown)}); err != nil {
+		if err := stream.Send(&tallydv1.ReplaySubmissionEventsResponse{Event: s.events.word(r, s.unknown)}); err != nil {
 			return err
 		}
 	}

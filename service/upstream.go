@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -16,14 +17,58 @@ import (
 	"github.com/tallyd/tallyd/service/tally"
 )
 
-// upstream is Tally for those who keep logs of events. Whatever they ask waits for requests that nobody else wants.
-type upstream struct {
+// Upstream is Tally for those who keep logs of events. Whatever they ask waits for requests that nobody else wants.
+type Upstream struct {
 	submissions *submissions
+	options     optionCache
 }
 
 // NewUpstream returns what the logs of events are compared with.
-func NewUpstream(t Tally, config HandlerConfig) events.Upstream {
-	return upstream{&submissions{tally: t, drift: config.drift()}}
+func NewUpstream(t Tally, config HandlerConfig) *Upstream {
+	return &Upstream{submissions: &submissions{tally: t, drift: config.drift()}}
+}
+
+// optionsAge is how long a form's options are taken for what they were.
+const optionsAge = time.Hour
+
+// optionCache remembers what can be chosen in each form. It is safe for concurrent use.
+type optionCache struct {
+	mu    sync.Mutex
+	forms map[string]knownOptions
+}
+
+type knownOptions struct {
+	options formOptions
+	until   time.Time
+}
+
+// of returns what is known of a form's options, and whether that is fresh. What is not known fills nothing in.
+func (c *optionCache) of(form string) (options formOptions, fresh bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := c.forms[form]
+	return known.options, time.Now().Before(known.until)
+}
+
+func (c *optionCache) learn(form string, options formOptions) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.forms == nil {
+		c.forms = map[string]knownOptions{}
+	}
+	c.forms[form] = knownOptions{options: options, until: time.Now().Add(optionsAge)}
+}
+
+// learnOptions reads a form's blocks, unless they are known. Without them choices stay as Tally words them, which is no reason to leave a
+// submission out.
+func (u *Upstream) learnOptions(ctx context.Context, form string, questions []*tallydv1.Question) {
+	if _, fresh := u.options.of(form); fresh {
+		return
+	}
+	resp, err := fetch[tallydv1.ListBlocksResponse](background(ctx), u.submissions.tally, &tallydv1.ListBlocksRequest{FormId: form})
+	if err == nil {
+		u.options.learn(form, optionsOf(resp.GetBlocks(), questions))
+	}
 }
 
 // background is the context of a request that no caller made.
@@ -32,7 +77,7 @@ func background(ctx context.Context) context.Context {
 }
 
 // Submissions returns a page.
-func (u upstream) Submissions(ctx context.Context, form string, q events.Search) (events.Page, error) {
+func (u *Upstream) Submissions(ctx context.Context, form string, q events.Search) (events.Page, error) {
 	req := &tallydv1.ListSubmissionsRequest{FormId: form, PageSize: exportPage, PageToken: q.Token}
 	if q.Partial {
 		req.Filter = tallydv1.SubmissionFilter_SUBMISSION_FILTER_PARTIAL
@@ -44,9 +89,10 @@ func (u upstream) Submissions(ctx context.Context, form string, q events.Search)
 	if err != nil {
 		return events.Page{}, err
 	}
+	u.learnOptions(ctx, form, list.GetQuestions())
 	page := events.Page{Next: list.GetNextPageToken(), Completed: list.GetTotals().GetCompleted()}
 	for _, submission := range list.GetSubmissions() {
-		item, err := u.item(ctx, form, submission)
+		item, err := u.item(form, submission)
 		if err != nil {
 			return page, err
 		}
@@ -56,7 +102,7 @@ func (u upstream) Submissions(ctx context.Context, form string, q events.Search)
 }
 
 // item is a submission as the log keeps it.
-func (u upstream) item(ctx context.Context, form string, submission *tallydv1.Submission) (events.Item, error) {
+func (u *Upstream) item(form string, submission *tallydv1.Submission) (events.Item, error) {
 	submission.FormId = form // Tally may leave it out where the request says it
 	for _, response := range submission.GetResponses() {
 		// What a delivery does not have: a submission is to be the same message however it came.
@@ -69,12 +115,11 @@ func (u upstream) item(ctx context.Context, form string, submission *tallydv1.Su
 	if at := submission.GetSubmitTime(); at != nil {
 		item.Time = at.AsTime()
 	}
-	_ = ctx
 	return item, err
 }
 
 // Submission returns one submission.
-func (u upstream) Submission(ctx context.Context, form, id string) (events.Item, error) {
+func (u *Upstream) Submission(ctx context.Context, form, id string) (events.Item, error) {
 	req := &tallydv1.GetSubmissionRequest{FormId: form, SubmissionId: id}
 	resp, err := fetch[tallydv1.GetSubmissionResponse](background(ctx), u.submissions.tally, req, u.submissions.typed(0))
 	if err = unknown(err); errors.Is(err, policy.ErrUnknown) {
@@ -83,11 +128,12 @@ func (u upstream) Submission(ctx context.Context, form, id string) (events.Item,
 	if err != nil {
 		return events.Item{}, err
 	}
-	return u.item(ctx, form, resp.GetSubmission())
+	u.learnOptions(ctx, form, resp.GetQuestions())
+	return u.item(form, resp.GetSubmission())
 }
 
 // Forms returns the forms of a workspace.
-func (u upstream) Forms(ctx context.Context, workspace string) (ids []string, err error) {
+func (u *Upstream) Forms(ctx context.Context, workspace string) (ids []string, err error) {
 	_, err = pages(func(token string) (string, error) {
 		req := &tallydv1.ListFormsRequest{WorkspaceIds: []string{workspace}, PageSize: 500, PageToken: token}
 		page, err := fetch[tallydv1.ListFormsResponse](background(ctx), u.submissions.tally, req)
@@ -100,7 +146,7 @@ func (u upstream) Forms(ctx context.Context, workspace string) (ids []string, er
 }
 
 // RemoveWebhook takes a webhook away.
-func (u upstream) RemoveWebhook(ctx context.Context, id string) error {
+func (u *Upstream) RemoveWebhook(ctx context.Context, id string) error {
 	_, err := fetch[tallydv1.DeleteWebhookResponse](background(ctx), u.submissions.tally, &tallydv1.DeleteWebhookRequest{WebhookId: id})
 	if err = unknown(err); errors.Is(err, policy.ErrUnknown) {
 		return nil
@@ -109,7 +155,7 @@ func (u upstream) RemoveWebhook(ctx context.Context, id string) error {
 }
 
 // Webhooks returns all webhooks.
-func (u upstream) Webhooks(ctx context.Context) ([]events.Webhook, error) {
+func (u *Upstream) Webhooks(ctx context.Context) ([]events.Webhook, error) {
 	var all []events.Webhook
 	_, err := pages(func(token string) (string, error) {
 		req := &tallydv1.ListWebhooksRequest{PageSize: 100, PageToken: token}
@@ -132,7 +178,7 @@ func (u upstream) Webhooks(ctx context.Context) ([]events.Webhook, error) {
 var hookTypes = []tallydv1.WebhookEventType{tallydv1.WebhookEventType_WEBHOOK_EVENT_TYPE_FORM_RESPONSE}
 
 // SetWebhook makes or mends a webhook.
-func (u upstream) SetWebhook(ctx context.Context, w events.Webhook) (string, error) {
+func (u *Upstream) SetWebhook(ctx context.Context, w events.Webhook) (string, error) {
 	ctx = background(ctx)
 	if w.ID == "" {
 		resp, err := fetch[tallydv1.CreateWebhookResponse](ctx, u.submissions.tally, &tallydv1.CreateWebhookRequest{
@@ -148,7 +194,7 @@ func (u upstream) SetWebhook(ctx context.Context, w events.Webhook) (string, err
 }
 
 // Undelivered returns the submissions whose deliveries failed.
-func (u upstream) Undelivered(ctx context.Context, webhook string, since time.Time) (ids []string, err error) {
+func (u *Upstream) Undelivered(ctx context.Context, webhook string, since time.Time) (ids []string, err error) {
 	_, err = pages(func(token string) (string, error) {
 		req := &tallydv1.ListWebhookEventsRequest{WebhookId: webhook, PageToken: token}
 		page, err := fetch[tallydv1.ListWebhookEventsResponse](background(ctx), u.submissions.tally, req)

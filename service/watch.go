@@ -26,8 +26,9 @@ type Events struct {
 	Log  *events.Log
 	Hub  *events.Hub
 	Seal events.Seal
-	// Keeper keeps the log complete.
-	Keeper *events.Keeper
+	// Keeper keeps the log complete, with what Upstream says.
+	Keeper   *events.Keeper
+	Upstream *Upstream
 }
 
 // WatchSubmissions hands out what the log has behind a place, then what comes.
@@ -173,7 +174,7 @@ func (w *watch) sendAll(ctx context.Context) (sent bool, err error) {
 func (w *watch) send(r *events.Record) error {
 	at := w.cursor.At()
 	bytes := r.Bytes(events.Key{Request: w.digest, Accepted: at.Accepted}, func() []byte {
-		event, _ := proto.Marshal(eventOf(r, w.unknown))
+		event, _ := proto.Marshal(w.events.word(r, w.unknown))
 		return w.wire(at, 2, event)
 	})
 	resp := &tallydv1.WatchSubmissionsResponse{}

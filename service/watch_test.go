@@ -10,10 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
+	"github.com/tallyd/tallyd/service"
 	"github.com/tallyd/tallyd/service/events"
 )
 
@@ -405,5 +409,36 @@ callers:
 	s = w.watch(t, "team", team)
 	if e := s.event(); e.GetSubmission().GetId() != id || e.GetFormId() != form {
 		t.Errorf("next is %v, want submission %s of the new form %s", e, id, form)
+	}
+}
+
+// A submission is the same message whether a webhook brought it or comparing with Tally's list did.
+func TestWatchIsTheSameEitherWay(t *testing.T) {
+	w := newWatched(t, everybody)
+	forms := []string{jobs, "Feedbk", "Whsale", "Wrkshp", "QuizMe"}
+	s := w.watch(t, "all", of(forms...))
+	for _, form := range forms {
+		w.registered(t, form)
+	}
+	for _, form := range forms {
+		for range 5 {
+			id := w.submit(t, form)
+			came := s.event()
+			item, err := w.events.Upstream.Submission(t.Context(), form, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := &tallydv1.Submission{}
+			if err := proto.Unmarshal(item.Data, found); err != nil {
+				t.Fatal(err)
+			}
+			service.FillFrom(w.events.Upstream, found)
+			for _, s := range []*tallydv1.Submission{came.GetSubmission(), found} {
+				fieldsOfRESTAlone(s)
+			}
+			if diff := cmp.Diff(found, came.GetSubmission(), protocmp.Transform()); diff != "" {
+				t.Errorf("submission %s of %s as read (-) and as delivered (+):\n%s", id, form, diff)
+			}
+		}
 	}
 }

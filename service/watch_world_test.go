@@ -60,11 +60,12 @@ func (w *watched) open(t *testing.T, client *tally.Client) {
 	hub := events.NewHub(log)
 	intake := events.NewIntake(events.IntakeConfig{Log: log, Secrets: log.Secrets, Retention: time.Hour, Logger: quiet})
 	w.hooks = httptest.NewServer(intake.Handler())
+	upstream := service.NewUpstream(client, service.HandlerConfig{})
 	keeper := events.NewKeeper(events.KeeperConfig{
-		Log: log, Hub: hub, Upstream: service.NewUpstream(client, service.HandlerConfig{}), PublicURL: w.hooks.URL,
+		Log: log, Hub: hub, Upstream: upstream, PublicURL: w.hooks.URL,
 		Reconcile: time.Hour, Poll: time.Hour, Retention: time.Hour, Logger: quiet,
 	})
-	w.events = &service.Events{Log: log, Hub: hub, Seal: seal, Keeper: keeper}
+	w.events = &service.Events{Log: log, Hub: hub, Seal: seal, Keeper: keeper, Upstream: upstream}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { hub.Run(ctx) })

@@ -43,7 +43,9 @@ type eventLog struct {
 	intake *http.Server
 	hooks  net.Listener // nil where Tally delivers nothing
 	seal   events.Seal
-	remove string // a directory that goes with the process
+
+	upstream *service.Upstream
+	remove   string // a directory that goes with the process
 }
 
 // keepsEvents tells whether a log is kept.
@@ -134,8 +136,9 @@ func (s serveCmd) openIntake(ctx context.Context, e *eventLog, up *upstream, see
 			public = "http://" + e.hooks.Addr().String()
 		}
 	}
+	e.upstream = service.NewUpstream(up.client, service.HandlerConfig{Drift: up.drift})
 	e.keeper = events.NewKeeper(events.KeeperConfig{
-		Log: e.log, Hub: e.hub, Upstream: service.NewUpstream(up.client, service.HandlerConfig{Drift: up.drift}), PublicURL: public,
+		Log: e.log, Hub: e.hub, Upstream: e.upstream, PublicURL: public,
 		Reconcile: s.ReconcileInterval, Poll: s.PollInterval, Retention: s.EventRetention, Found: seen.found, Logger: log,
 	})
 	e.scrub = events.NewScrub(events.ScrubConfig{
@@ -179,7 +182,7 @@ func (e *eventLog) streams() *service.Events {
 	if e == nil {
 		return nil
 	}
-	return &service.Events{Log: e.log, Hub: e.hub, Seal: e.seal, Keeper: e.keeper}
+	return &service.Events{Log: e.log, Hub: e.hub, Seal: e.seal, Keeper: e.keeper, Upstream: e.upstream}
 }
 
 // shownForms bounds the forms that the status page shows.

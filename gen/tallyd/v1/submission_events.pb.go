@@ -200,9 +200,11 @@ type isSubmissionEvent_Event interface {
 }
 
 type SubmissionEvent_Submission struct {
-	// A respondent completed the form. It is the same message however it came, but for what a delivery does not have: `create_time`,
-	// `update_time` and, of each response, `id`, `session_uuid`, `create_time`, `update_time` and `formatted_answer` stay empty. Choices
-	// have both `option_id` and `label` where the form's blocks tell them.
+	// A respondent completed the form. It is the same message, with the same typed answers, however it came, but for what a delivery does
+	// not have: `create_time`, `update_time` and, of each response, `id`, `session_uuid`, `create_time`, `update_time` and
+	// `formatted_answer` stay empty. `preview_url` and `pdf_url` are there where Tally told them, and `answer_json`, which stands for what
+	// has no typed form, is worded as it came. Choices have both `option_id` and `label` where the form's blocks tell them; what a
+	// respondent typed for "Other" has the label alone.
 	Submission *Submission `protobuf:"bytes,5,opt,name=submission,proto3,oneof"`
 }
 

@@ -870,12 +870,12 @@ func (x *Choices) GetChoices() []*Choice {
 	return nil
 }
 
-// Choice is one option, given as Tally gives it: exactly the field that says which is filled.
+// Choice is one option. A read gives it as Tally does, by one of the two fields; an event of the log gives both where they are known.
 type Choice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// UUID of the option's block, when Tally sent an id.
+	// UUID of the option's block, when it is known.
 	OptionId string `protobuf:"bytes,1,opt,name=option_id,json=optionId,proto3" json:"option_id,omitempty"`
-	// Text of the option, or what the respondent typed for "Other", when Tally sent text.
+	// Text of the option, or what the respondent typed for "Other", when it is known.
 	Label         string `protobuf:"bytes,2,opt,name=label,proto3" json:"label,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
