@@ -25,9 +25,12 @@ const refusedEvery = time.Second
 type gate struct {
 	limit    int64
 	inFlight atomic.Int64
-	refusal  mapped
-	log      *slog.Logger
-	observe  func(statuspage.Call)
+	// Watches last for hours and do hardly anything: they have places of their own.
+	mostWatches int64
+	watches     atomic.Int64
+	refusal     mapped
+	log         *slog.Logger
+	observe     func(statuspage.Call)
 
 	refused atomic.Int64 // calls that the log has not told of
 	told    atomic.Int64 // when it told, in nanoseconds since 1970
@@ -35,7 +38,7 @@ type gate struct {
 
 func newGate(config Config) *gate {
 	return &gate{
-		limit: int64(config.MaxInFlight), log: config.Log, observe: config.Observe,
+		limit: int64(config.MaxInFlight), mostWatches: int64(config.MaxWatches), log: config.Log, observe: config.Observe,
 		// One for all: it says nothing of the call. A refusal that was not sent is the same for a read and for a write.
 		refusal: toStatus(&localError{reason: tallydv1.ErrorReason_ERROR_REASON_SERVER_OVERLOADED}),
 	}
@@ -46,11 +49,15 @@ func (g *gate) enter(fullMethod string) (leave func(), ok bool) {
 	if !strings.HasPrefix(fullMethod, "/"+contractPackage) {
 		return func() {}, true
 	}
-	if g.inFlight.Add(1) > g.limit {
-		g.inFlight.Add(-1)
+	held, most := &g.inFlight, g.limit
+	if fullMethod == tallydv1.SubmissionService_WatchSubmissions_FullMethodName {
+		held, most = &g.watches, g.mostWatches
+	}
+	if held.Add(1) > most {
+		held.Add(-1)
 		return nil, false
 	}
-	return func() { g.inFlight.Add(-1) }, true
+	return func() { held.Add(-1) }, true
 }
 
 func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {

@@ -32,8 +32,10 @@ const HealthEvents = "events"
 type Config struct {
 	// DefaultDeadline is for calls that bring none.
 	DefaultDeadline time.Duration
-	// MaxInFlight is how many calls of the contract's methods may be under way at once, streams among them.
+	// MaxInFlight is how many calls of the contract's methods may be under way at once, streams among them but for watches.
 	MaxInFlight int
+	// MaxWatches is how many watches may be open at once.
+	MaxWatches int
 	// MaxConnectionAge ends connections, so that clients spread over new replicas; gRPC adds 10 % of jitter.
 	MaxConnectionAge time.Duration
 	// LameDuck is how long calls are still taken when the server stops and its health says no already: balancers and proxies learn
@@ -66,6 +68,7 @@ func DefaultConfig() Config {
 	return Config{
 		DefaultDeadline:  30 * time.Second,
 		MaxInFlight:      4096,
+		MaxWatches:       20000,
 		MaxConnectionAge: 30 * time.Minute,
 		Drain:            25 * time.Second,
 		Check:            protovalidate.GlobalValidator, // one for the process: each remembers its own rules
@@ -155,7 +158,10 @@ func (s *Server) Ready() bool {
 	return s.ready
 }
 
-// InFlight returns how many calls of the contract's methods are under way.
+// Watches returns how many watches are open.
+func (s *Server) Watches() int64 { return s.gate.watches.Load() }
+
+// InFlight returns how many calls of the contract's methods are under way, watches aside.
 func (s *Server) InFlight() int64 { return s.gate.inFlight.Load() }
 
 // SetTally says whether Tally takes the key: SERVING, NOT_SERVING, or UNKNOWN before it was asked. It changes the health name

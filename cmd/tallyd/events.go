@@ -27,6 +27,7 @@ type eventFlags struct {
 	WebhookPublicURL  string        `name:"webhook-public-url" placeholder:"URL" help:"Where Tally reaches --webhook-listen, without /hooks: tallyd then keeps a webhook at Tally for each form that is watched. Without it Tally is asked every --poll-interval."`
 	WebhookSecretFile string        `placeholder:"FILE" help:"Signing secrets of webhooks that were made by hand: a line each, for all forms, or FORM and SECRET. Read for each delivery."`
 	NATSURL           string        `name:"nats-url" placeholder:"URL" help:"NATS cluster that holds the log; by default files under --data-dir do."`
+	MaxWatches        int           `default:"20000" placeholder:"N" help:"Watches that may be open at once; more are refused at once with UNAVAILABLE."`
 	EventRetention    time.Duration `default:"720h" placeholder:"DURATION" help:"How long events are kept."`
 	EventBytes        int64         `default:"1073741824" placeholder:"N" help:"How much is kept of each form; the oldest events go first."`
 	ReconcileInterval time.Duration `default:"10m" placeholder:"DURATION" help:"How often the log of a form with a webhook is compared with Tally's list."`
@@ -111,7 +112,10 @@ func (s serveCmd) openEvents(ctx context.Context, up *upstream, log *slog.Logger
 		e.remove = dir
 	}
 	seen := showEvents(up.metrics)
-	if e.store, err = store.Open(ctx, store.Config{Dir: dir, URL: s.NATSURL, Log: log, Changed: func(err error) { up.setEvents(err) }}); err != nil {
+	if e.store, err = store.Open(ctx, store.Config{Dir: dir, URL: s.NATSURL, Log: log, Changed: func(err error) {
+		seen.unavailable(err != nil)
+		up.setEvents(err)
+	}}); err != nil {
 		return nil, usagef("the log of events cannot be opened: %w", err)
 	}
 	e.log = events.OpenLog(e.store, log, seen.observer(func(form string) { e.keeper.Check(form) })) //nolint:contextcheck // it lives until it is closed

@@ -34,7 +34,8 @@ func TestGuideNamesTheMetrics(t *testing.T) {
 		want[row[1]] = labels
 	}
 	_, address := pretendSeen(t)
-	at, log := startLogged(t, "--admin-listen", "127.0.0.1:0", "--tally-url", address, "--key-file", keyFile(t, observedKey))
+	at, log := startLogged(t, "--admin-listen", "127.0.0.1:0", "--tally-url", address, "--key-file", keyFile(t, observedKey),
+		"--events", "on", "--data-dir", t.TempDir())
 	forms := tallydv1.NewFormServiceClient(connect(t, at))
 	for _, id := range []string{"SecretForm", "SecretMissing"} {
 		_, _ = forms.GetForm(t.Context(), &tallydv1.GetFormRequest{FormId: id})

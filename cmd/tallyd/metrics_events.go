@@ -13,6 +13,7 @@ type eventsSeen struct {
 	gaps               prometheus.Counter
 	reconciled         *prometheus.CounterVec
 	entries, bytes     prometheus.Gauge
+	unavailable        func(on bool)
 }
 
 // showEvents registers the counters of events. No label holds a form's id: their number has no end.
@@ -33,6 +34,7 @@ func showEvents(registry *prometheus.Registry) *eventsSeen {
 	}
 	s.entries = prometheus.NewGauge(prometheus.GaugeOpts{Name: "tallyd_event_log_entries", Help: "Entries of the log of events when it was last walked through."})
 	s.bytes = prometheus.NewGauge(prometheus.GaugeOpts{Name: "tallyd_event_log_bytes", Help: "What the entries of the log of events hold, in bytes."})
+	s.unavailable = onOff(registry, "tallyd_event_log_unavailable", "1 while the log of events cannot be used, so that deliveries are refused; else 0.")
 	registry.MustRegister(s.deliveries, s.logged, s.gaps, s.reconciled, s.entries, s.bytes)
 	// From zero on, so that the first of a kind is an increase too.
 	for _, outcome := range events.Outcomes() {
@@ -42,6 +44,13 @@ func showEvents(registry *prometheus.Registry) *eventsSeen {
 	s.reconciled.WithLabelValues("missing")
 	s.reconciled.WithLabelValues("deleted")
 	return s
+}
+
+// showWatches shows how many watches are open.
+func showWatches(registry *prometheus.Registry, count func() int64) {
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tallyd_watches", Help: "Watches that are open; --max-watches bounds them.",
+	}, func() float64 { return float64(count()) }))
 }
 
 func sourceName(source logv1.Source) string {

@@ -149,6 +149,9 @@ func (s serveCmd) check() error {
 	if s.MaxInFlight <= 0 {
 		return usagef("--max-in-flight must be more than 0")
 	}
+	if s.MaxWatches <= 0 {
+		return usagef("--max-watches must be more than 0")
+	}
 	if lame := s.lameDuck(); lame < 0 || lame > longestLameDuck {
 		return usagef("--lame-duck must be from 0 to %v", longestLameDuck)
 	}
@@ -194,8 +197,10 @@ type upstream struct {
 	drift   func(path, kind string)
 	quota   *quota.Scheduler // nil without one
 	cache   *cache.Store
-	events  *eventLog   // nil without one
-	open    atomic.Bool // the circuit
+	events  *eventLog                      // nil without one
+	live    atomic.Pointer[service.Server] // once it is made, for those who tell it of the log
+	down    atomic.Bool                    // the log
+	open    atomic.Bool                    // the circuit
 	close   func()
 }
 
@@ -261,14 +266,16 @@ func (u *upstream) hide(text string) string { return u.keeper.Current().Redact(t
 
 // setEvents says with the health name "events" whether the log can be used.
 func (u *upstream) setEvents(err error) {
-	if u.server == nil {
+	u.down.Store(err != nil)
+	server := u.live.Load()
+	if server == nil {
 		return
 	}
 	status := healthpb.HealthCheckResponse_SERVING
-	if err != nil {
+	if u.down.Load() {
 		status = healthpb.HealthCheckResponse_NOT_SERVING
 	}
-	u.server.SetEvents(status)
+	server.SetEvents(status)
 }
 
 // healthOf is what the health name "tally" says of the key.
@@ -304,7 +311,7 @@ func (s serveCmd) place(ctx context.Context, log *slog.Logger) (*url.URL, apikey
 func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 	config := service.DefaultConfig()
 	config.DefaultDeadline, config.LameDuck, config.Log = s.DefaultDeadline, s.lameDuck(), log
-	config.MaxInFlight = s.MaxInFlight
+	config.MaxInFlight, config.MaxWatches = s.MaxInFlight, s.MaxWatches
 	up.seen.apply(&config)
 	if err := s.authorize(&config, up, c, log); err != nil {
 		return err
@@ -324,6 +331,11 @@ func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox, Quota: up.quota, Events: up.events.streams()})
 	})
 	showInFlight(up.metrics, up.server.InFlight)
+	if up.events != nil {
+		up.live.Store(up.server)
+		up.setEvents(up.events.store.Err())
+		showWatches(up.metrics, up.server.Watches)
+	}
 	return nil
 }
 
