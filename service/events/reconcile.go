@@ -285,8 +285,12 @@ func (l *Log) partials(ctx context.Context, form string) (map[string]bool, time.
 	return partials, oldest, nil
 }
 
-// submissions returns the submissions that a form's log has; false for those that it has as deleted.
+// submissions returns the submissions that a form's log has; false for those that it has as deleted. Where entries are lost the engine's
+// index still names them, and only what can be read counts.
 func (l *Log) submissions(ctx context.Context, form string) (map[string]bool, error) {
+	if l.Last(form).Gaps > 0 {
+		return l.readable(ctx, form)
+	}
 	subjects, err := l.store.Subjects(ctx, formFilter(form))
 	if err != nil {
 		return nil, err
@@ -300,4 +304,24 @@ func (l *Log) submissions(ctx context.Context, form string) (map[string]bool, er
 		logged[submissionOf(mark)] = false
 	}
 	return logged, err
+}
+
+// readable returns the submissions that a form's log has by reading all of it.
+func (l *Log) readable(ctx context.Context, form string) (map[string]bool, error) {
+	logged := map[string]bool{}
+	for from := uint64(1); ; {
+		messages, more, err := l.store.Read(ctx, store.Query{Filter: formFilter(form), From: from})
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range messages {
+			from = m.Position + 1
+			if e, err := decode(m); err == nil {
+				logged[e.GetSubmissionId()] = e.GetTombstone() == nil
+			}
+		}
+		if !more {
+			return logged, nil
+		}
+	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"regexp"
 	"strconv"
@@ -181,25 +182,29 @@ const (
 	readBytes = 1 << 20
 )
 
-// Read returns the next messages in order, and whether there are more behind them.
+// Read returns the next messages in order, and whether there are more behind them. Messages that the engine finds damaged are left out.
 func (s *Store) Read(ctx context.Context, q Query) (messages []Message, more bool, err error) {
+	for range 2 { // what is appended between two questions looks as if it could not be read
+		if messages, more, err = s.read(ctx, q); err != nil || len(messages) > 0 || !q.Since.IsZero() {
+			return messages, more, err
+		}
+		// The engine answers "none" where it cannot read its file as well.
+		last, found, err := s.Last(ctx, q.Filter)
+		if err != nil || !found || last.Position < q.From {
+			return nil, false, err
+		}
+	}
+	return nil, false, fmt.Errorf("%w: messages from %d on cannot be read", ErrUnavailable, q.From)
+}
+
+func (s *Store) read(ctx context.Context, q Query) (messages []Message, more bool, err error) {
 	e, err := s.current()
 	if err != nil {
 		return nil, false, err
 	}
 	limited, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	options := []jetstreamext.GetBatchOpt{jetstreamext.GetBatchSubject(prefix + q.Filter), jetstreamext.GetBatchMaxBytes(readBytes)}
-	if q.Since.IsZero() {
-		options = append(options, jetstreamext.GetBatchSeq(max(q.From, 1)))
-	} else {
-		options = append(options, jetstreamext.GetBatchStartTime(q.Since))
-	}
-	most := readMost
-	if q.Most > 0 {
-		most = min(q.Most, readMost)
-	}
-	answers, err := jetstreamext.GetBatch(limited, e.js, streamName, most, options...)
+	answers, err := jetstreamext.GetBatch(limited, e.js, streamName, q.most(), q.options()...)
 	if err != nil {
 		return nil, false, s.fail(ctx, err)
 	}
@@ -215,6 +220,21 @@ func (s *Store) Read(ctx context.Context, q Query) (messages []Message, more boo
 		more = err != nil || left > 0
 	}
 	return messages, more, nil
+}
+
+func (q Query) options() []jetstreamext.GetBatchOpt {
+	options := []jetstreamext.GetBatchOpt{jetstreamext.GetBatchSubject(prefix + q.Filter), jetstreamext.GetBatchMaxBytes(readBytes)}
+	if q.Since.IsZero() {
+		return append(options, jetstreamext.GetBatchSeq(max(q.From, 1)))
+	}
+	return append(options, jetstreamext.GetBatchStartTime(q.Since))
+}
+
+func (q Query) most() int {
+	if q.Most > 0 {
+		return min(q.Most, readMost)
+	}
+	return readMost
 }
 
 // Follow calls handle with each message from a position on whose subject the filter matches, and with those that are appended later,
