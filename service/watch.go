@@ -96,6 +96,9 @@ func (w *watch) start(ctx context.Context, req *tallydv1.WatchSubmissionsRequest
 		if err != nil {
 			return at, staleToken()
 		}
+		if at, err = log.Reach(ctx, at); err != nil {
+			return at, err
+		}
 		left, err := log.Left(ctx, forms, at)
 		if err == nil && left != at {
 			return at, w.expired(left)

@@ -51,6 +51,7 @@ type Cursor struct {
 	records []*Record // what comes next
 	taken   int       // how many of them were handed out
 	scanned uint64    // up to where they go
+	life    int       // of the hub, when it looked last
 	chains  map[string]*chain
 }
 
@@ -89,7 +90,7 @@ func (c *Cursor) Next(ctx context.Context) (*Record, error) {
 		if r := c.pop(); r != nil {
 			return r, nil
 		}
-		records, end, ok := c.hub.after(c.records[:0], c.at.Position, c.selection.wants)
+		records, end, ok := c.hub.after(c.records[:0], c)
 		c.records, c.taken, c.scanned = records, 0, end
 		if ok {
 			if len(records) == 0 {

@@ -77,6 +77,7 @@ type Hub struct {
 	bytes   int
 	start   uint64 // whatever is behind this position and up to end is in the ring
 	end     uint64
+	life    int           // counts the times that it began anew
 	ready   chan struct{} // closed when start and end are known
 	cursors map[string]map[*Cursor]struct{}
 	broad   map[*Cursor]struct{} // those of more forms than are named
@@ -120,19 +121,28 @@ func (h *Hub) Run(ctx context.Context) {
 
 // read reads from where it stopped, at first from the end of the log.
 func (h *Hub) read(ctx context.Context) error {
+	last, err := h.log.settlePositions(ctx, h.position())
+	if err != nil {
+		return err
+	}
 	select {
 	case <-h.ready:
-	default:
-		state, err := h.log.store.State(ctx)
-		if err != nil {
-			return err
+		if last < h.position() {
+			h.restart(last)
 		}
-		h.mu.Lock()
-		h.start, h.end = state.Last, state.Last
-		h.mu.Unlock()
+	default:
+		h.restart(last)
 		close(h.ready)
 	}
 	return h.log.store.Follow(ctx, allForms, h.position()+1, func(m store.Message) error { return h.take(ctx, m) })
+}
+
+// restart begins at the end of the log as it is now. Cursors go on from there: what they had seen behind it is lost.
+func (h *Hub) restart(last uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.start, h.end, h.ring, h.bytes, h.life = last, last, nil, 0, h.life+1
+	h.chains = map[string]*chain{}
 }
 
 func (h *Hub) position() uint64 {
@@ -223,9 +233,16 @@ const mostAtOnce = 64
 
 // after appends to records those behind a position that are wanted, and returns up to where it looked. It is false when the ring begins
 // only behind the position.
-func (h *Hub) after(records []*Record, position uint64, wants func(form string) bool) (taken []*Record, end uint64, ok bool) {
+func (h *Hub) after(records []*Record, c *Cursor) (taken []*Record, end uint64, ok bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
+	if c.life != h.life {
+		if c.life != 0 {
+			c.at.Position = min(c.at.Position, h.start) // its end was lost, and with it what was behind this
+		}
+		c.life = h.life
+	}
+	position, wants := c.at.Position, c.selection.wants
 	if position < h.start {
 		return records, position, false
 	}

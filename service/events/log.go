@@ -93,6 +93,7 @@ type Log struct {
 	stop    context.CancelFunc
 
 	lasts  lasts
+	cuts   atomic.Pointer[[]uint64]                       // where the end of the log was lost, oldest first
 	told   sync.Map                                       // what was told as lost
 	floors sync.Map                                       // by form, the time before which nothing is left
 	taken  atomic.Pointer[func(form string, upTo uint64)] // is told what retention takes

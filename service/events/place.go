@@ -86,6 +86,12 @@ func (l *Log) Left(ctx context.Context, forms []string, at Place) (Place, error)
 	return at, err
 }
 
+// Reach returns a place that the log has: one behind its end is of an end that was lost just now.
+func (l *Log) Reach(ctx context.Context, at Place) (Place, error) {
+	state, err := l.store.State(ctx)
+	return Place{Position: min(at.Position, state.Last), Accepted: min(at.Accepted, state.Last)}, err
+}
+
 // floorOf returns the position up to which retention has taken entries of any of these forms.
 func (l *Log) floorOf(ctx context.Context, forms []string) (floor uint64, err error) {
 	for _, form := range forms {
@@ -112,15 +118,19 @@ var ErrToken = errors.New("the token is not one that this log handed out for thi
 
 // Seal makes places into tokens that nobody else can make, and back.
 type Seal struct {
+	log    *Log
 	secret []byte
 }
 
 // Seal returns the log's own seal, which all replicas share. The error is that of the store.
 func (l *Log) Seal(ctx context.Context) (Seal, error) {
+	if _, err := l.settlePositions(ctx, 0); err != nil {
+		return Seal{}, err
+	}
 	for {
 		r, err := l.store.Get(ctx, sealKey)
 		if err != nil || len(r.Value) == sealSize {
-			return Seal{r.Value}, err
+			return Seal{l, r.Value}, err
 		}
 		r.Value = make([]byte, sealSize)
 		if _, err := rand.Read(r.Value); err != nil {
@@ -135,6 +145,7 @@ func (l *Log) Seal(ctx context.Context) (Seal, error) {
 // Token returns a place as an opaque text that is bound to a request by its digest.
 func (s Seal) Token(at Place, digest uint64) string {
 	data := binary.BigEndian.AppendUint64([]byte{tokenFormat}, digest)
+	data = binary.AppendUvarint(data, s.log.epoch())
 	data = binary.AppendUvarint(data, at.Position)
 	data = binary.AppendUvarint(data, at.Accepted)
 	return base64.RawURLEncoding.EncodeToString(append(data, s.mac(data)...))
@@ -150,16 +161,23 @@ func (s Seal) Place(token string, digest uint64) (Place, error) {
 	if !hmac.Equal(mac, s.mac(data)) || data[0] != tokenFormat || binary.BigEndian.Uint64(data[1:]) != digest {
 		return Place{}, ErrToken
 	}
-	rest := data[1+digestSize:]
-	position, n := binary.Uvarint(rest)
-	if n <= 0 {
+	epoch, rest, ok := uvarint(data[1+digestSize:], true)
+	var at Place
+	at.Position, rest, ok = uvarint(rest, ok)
+	at.Accepted, rest, ok = uvarint(rest, ok)
+	if !ok || len(rest) > 0 {
 		return Place{}, ErrToken
 	}
-	accepted, m := binary.Uvarint(rest[n:])
-	if m <= 0 || n+m != len(rest) {
-		return Place{}, ErrToken
+	return s.log.translate(at, epoch), nil
+}
+
+// uvarint takes a number off the data, unless something before was wrong.
+func uvarint(data []byte, ok bool) (uint64, []byte, bool) {
+	value, n := binary.Uvarint(data)
+	if !ok || n <= 0 {
+		return 0, nil, false
 	}
-	return Place{Position: position, Accepted: accepted}, nil
+	return value, data[n:], true
 }
 
 func (s Seal) mac(data []byte) []byte {

@@ -71,6 +71,9 @@ func (s *Scrub) Walk(ctx context.Context) error {
 		}
 		s.swept = true
 	}
+	if _, err := s.config.Log.settlePositions(ctx, 0); err != nil {
+		return err
+	}
 	w := &walk{log: s.config.Log, forms: map[string]*walked{}}
 	if err := w.all(ctx); err != nil {
 		return err

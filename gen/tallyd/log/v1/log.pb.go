@@ -622,6 +622,62 @@ func (x *Secret) GetReplaceTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// Positions is how far the log of all forms once was. The disk may lose its end, and the engine then uses positions again: a token from
+// before must not take them for what they were.
+type Positions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Highest position that is known to have been used.
+	Last uint64 `protobuf:"varint,1,opt,name=last,proto3" json:"last,omitempty"`
+	// Positions up to which the log was left, each time that its end was lost, oldest first.
+	Cuts          []uint64 `protobuf:"varint,2,rep,packed,name=cuts,proto3" json:"cuts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Positions) Reset() {
+	*x = Positions{}
+	mi := &file_tallyd_log_v1_log_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Positions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Positions) ProtoMessage() {}
+
+func (x *Positions) ProtoReflect() protoreflect.Message {
+	mi := &file_tallyd_log_v1_log_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Positions.ProtoReflect.Descriptor instead.
+func (*Positions) Descriptor() ([]byte, []int) {
+	return file_tallyd_log_v1_log_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Positions) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *Positions) GetCuts() []uint64 {
+	if x != nil {
+		return x.Cuts
+	}
+	return nil
+}
+
 var File_tallyd_log_v1_log_proto protoreflect.FileDescriptor
 
 const file_tallyd_log_v1_log_proto_rawDesc = "" +
@@ -672,7 +728,10 @@ const file_tallyd_log_v1_log_proto_rawDesc = "" +
 	"\asecrets\x18\x03 \x03(\v2\x15.tallyd.log.v1.SecretR\asecrets\"b\n" +
 	"\x06Secret\x12\x19\n" +
 	"\x05value\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05value\x12=\n" +
-	"\freplace_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vreplaceTime*_\n" +
+	"\freplace_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vreplaceTime\"3\n" +
+	"\tPositions\x12\x12\n" +
+	"\x04last\x18\x01 \x01(\x04R\x04last\x12\x12\n" +
+	"\x04cuts\x18\x02 \x03(\x04R\x04cuts*_\n" +
 	"\x06Source\x12\x16\n" +
 	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSOURCE_DELIVERY\x10\x01\x12\x15\n" +
@@ -693,7 +752,7 @@ func file_tallyd_log_v1_log_proto_rawDescGZIP() []byte {
 }
 
 var file_tallyd_log_v1_log_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tallyd_log_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_tallyd_log_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_tallyd_log_v1_log_proto_goTypes = []any{
 	(Source)(0),                   // 0: tallyd.log.v1.Source
 	(*Entry)(nil),                 // 1: tallyd.log.v1.Entry
@@ -702,22 +761,23 @@ var file_tallyd_log_v1_log_proto_goTypes = []any{
 	(*Floor)(nil),                 // 4: tallyd.log.v1.Floor
 	(*Webhook)(nil),               // 5: tallyd.log.v1.Webhook
 	(*Secret)(nil),                // 6: tallyd.log.v1.Secret
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*Positions)(nil),             // 7: tallyd.log.v1.Positions
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 }
 var file_tallyd_log_v1_log_proto_depIdxs = []int32{
 	0,  // 0: tallyd.log.v1.Entry.source:type_name -> tallyd.log.v1.Source
-	7,  // 1: tallyd.log.v1.Entry.receive_time:type_name -> google.protobuf.Timestamp
-	7,  // 2: tallyd.log.v1.Entry.event_time:type_name -> google.protobuf.Timestamp
+	8,  // 1: tallyd.log.v1.Entry.receive_time:type_name -> google.protobuf.Timestamp
+	8,  // 2: tallyd.log.v1.Entry.event_time:type_name -> google.protobuf.Timestamp
 	2,  // 3: tallyd.log.v1.Entry.tombstone:type_name -> tallyd.log.v1.Tombstone
-	7,  // 4: tallyd.log.v1.Form.begin_time:type_name -> google.protobuf.Timestamp
-	7,  // 5: tallyd.log.v1.Form.watch_time:type_name -> google.protobuf.Timestamp
+	8,  // 4: tallyd.log.v1.Form.begin_time:type_name -> google.protobuf.Timestamp
+	8,  // 5: tallyd.log.v1.Form.watch_time:type_name -> google.protobuf.Timestamp
 	4,  // 6: tallyd.log.v1.Form.floor:type_name -> tallyd.log.v1.Floor
 	5,  // 7: tallyd.log.v1.Form.webhook:type_name -> tallyd.log.v1.Webhook
-	7,  // 8: tallyd.log.v1.Form.reconcile_time:type_name -> google.protobuf.Timestamp
+	8,  // 8: tallyd.log.v1.Form.reconcile_time:type_name -> google.protobuf.Timestamp
 	4,  // 9: tallyd.log.v1.Form.checkpoint:type_name -> tallyd.log.v1.Floor
-	7,  // 10: tallyd.log.v1.Floor.time:type_name -> google.protobuf.Timestamp
+	8,  // 10: tallyd.log.v1.Floor.time:type_name -> google.protobuf.Timestamp
 	6,  // 11: tallyd.log.v1.Webhook.secrets:type_name -> tallyd.log.v1.Secret
-	7,  // 12: tallyd.log.v1.Secret.replace_time:type_name -> google.protobuf.Timestamp
+	8,  // 12: tallyd.log.v1.Secret.replace_time:type_name -> google.protobuf.Timestamp
 	13, // [13:13] is the sub-list for method output_type
 	13, // [13:13] is the sub-list for method input_type
 	13, // [13:13] is the sub-list for extension type_name
@@ -741,7 +801,7 @@ func file_tallyd_log_v1_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tallyd_log_v1_log_proto_rawDesc), len(file_tallyd_log_v1_log_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,67 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"google.golang.org/protobuf/proto"
+
+	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
+	"github.com/tallyd/tallyd/service/store"
+)
+
+const positionsKey = "positions"
+
+// settle notes how far the log is, and returns it. A log that is shorter than it once was has lost its end: seen is the highest position
+// that this process knows of.
+func (l *Log) settlePositions(ctx context.Context, seen uint64) (last uint64, err error) {
+	for {
+		state, err := l.store.State(ctx)
+		if err != nil {
+			return 0, err
+		}
+		r, err := l.store.Get(ctx, positionsKey)
+		if err != nil {
+			return 0, err
+		}
+		p := &logv1.Positions{}
+		_ = proto.Unmarshal(r.Value, p) // a damaged record knows nothing
+		if known := max(p.GetLast(), seen); state.Last < known {
+			l.log.Error("the end of the log of events is lost", slog.Uint64("left", state.Last), slog.Uint64("was", known))
+			p.Cuts = append(p.Cuts, state.Last)
+		} else if state.Last == p.GetLast() {
+			l.cuts.Store(&p.Cuts)
+			return state.Last, nil
+		}
+		p.Last = state.Last
+		if r.Value, err = proto.Marshal(p); err != nil {
+			return 0, err
+		}
+		if _, err = l.store.Put(ctx, r); errors.Is(err, store.ErrConflict) {
+			continue
+		}
+		l.cuts.Store(&p.Cuts)
+		return state.Last, err
+	}
+}
+
+// epoch is how often the end of the log was lost.
+func (l *Log) epoch() uint64 {
+	if cuts := l.cuts.Load(); cuts != nil {
+		return uint64(len(*cuts))
+	}
+	return 0
+}
+
+// translate returns where a place of an earlier epoch is now: what was behind a cut is lost, and what is there now is something else.
+func (l *Log) translate(at Place, epoch uint64) Place {
+	cuts := l.cuts.Load()
+	if cuts == nil || epoch >= uint64(len(*cuts)) {
+		return at
+	}
+	for _, cut := range (*cuts)[epoch:] {
+		at.Position, at.Accepted = min(at.Position, cut), min(at.Accepted, cut)
+	}
+	return at
+}
