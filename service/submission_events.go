@@ -39,8 +39,10 @@ func (s *submissionEvents) ListSubmissionEvents(
 	if err != nil {
 		return nil, err
 	}
-	cursor := s.events.Hub.Watch(events.Selection{Forms: []string{req.GetFormId()}}, at)
-	defer cursor.Close()
+	cursor, err := s.events.Log.Read(ctx, events.Selection{Forms: []string{req.GetFormId()}}, at)
+	if err != nil {
+		return nil, eventError(err)
+	}
 	resp := &tallydv1.ListSubmissionEventsResponse{}
 	for size, most := 0, pageOf(req.GetPageSize()); ; {
 		before := cursor.At()
@@ -103,8 +105,10 @@ func (s *submissionEvents) ReplaySubmissionEvents(
 	if err != nil {
 		return eventError(err)
 	}
-	cursor := s.events.Hub.Watch(events.Selection{Forms: []string{req.GetFormId()}}, at)
-	defer cursor.Close()
+	cursor, err := s.events.Log.Read(ctx, events.Selection{Forms: []string{req.GetFormId()}}, at)
+	if err != nil {
+		return eventError(err)
+	}
 	for {
 		r, err := cursor.Next(ctx)
 		switch {

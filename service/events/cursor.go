@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -42,31 +43,23 @@ func (s Selection) Named() []string {
 
 // Cursor reads events one after the other, first from the log and then as they come. It is for one reader.
 type Cursor struct {
-	hub       *Hub
-	selection Selection
-	forms     []string // of the selection
-	at        Place
-	wake      chan struct{}
+	reader
 
-	records []*Record // what comes next
-	taken   int       // how many of them were handed out
-	scanned uint64    // up to where they go
-	life    int       // of the hub, when it looked last
-	chains  map[string]*chain
+	hub   *Hub
+	forms []string // of the selection
+	wake  chan struct{}
+	life  int // of the hub, when it looked last
 }
 
 // Watch returns a cursor behind a place. It must be closed.
 func (h *Hub) Watch(selection Selection, at Place) *Cursor {
-	c := &Cursor{hub: h, selection: selection, forms: selection.Forms, at: at, scanned: at.Position, wake: make(chan struct{}, 1)}
+	c := &Cursor{reader: newReader(h.log, selection, at), hub: h, forms: selection.Forms, wake: make(chan struct{}, 1)}
 	h.join(c)
 	return c
 }
 
 // Close ends the cursor.
 func (c *Cursor) Close() { c.hub.leave(c) }
-
-// At returns the place behind what was handed out last.
-func (c *Cursor) At() Place { return c.at }
 
 // poke wakes the reader.
 func (c *Cursor) poke() {
@@ -100,37 +93,82 @@ func (c *Cursor) Next(ctx context.Context) (*Record, error) {
 			c.chains = nil
 			continue
 		}
-		if err := c.catchUp(ctx); err != nil {
+		// What is behind the hub's position is in its ring.
+		if err := c.catchUp(ctx, c.hub.position()); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// pop hands out what was read before, but for a gap that the reader knows of.
-func (c *Cursor) pop() *Record {
-	for c.taken < len(c.records) {
-		r := c.records[c.taken]
-		c.records[c.taken] = nil
-		c.taken++
-		switch {
-		case r.Gap == nil:
-			c.at.Position = r.Position
-			return r
-		case r.Position > c.at.Accepted:
-			c.at.Accepted = r.Position
-			return r
+// Reader reads events up to the end that the log has when it is asked for. It is for one reader.
+type Reader struct {
+	reader
+
+	until uint64
+}
+
+// Read returns a reader behind a place. The error is that of the store.
+func (l *Log) Read(ctx context.Context, selection Selection, at Place) (*Reader, error) {
+	end, err := l.Latest(ctx)
+	return &Reader{reader: newReader(l, selection, at), until: end.Position}, err
+}
+
+// Next returns the next event, or nil at the end. The error is that of the store.
+func (r *Reader) Next(ctx context.Context) (*Record, error) {
+	for {
+		if next := r.pop(); next != nil || r.at.Position >= r.until {
+			return next, nil
+		}
+		r.records, r.taken = r.records[:0], 0
+		if err := r.catchUp(ctx, r.until); err != nil {
+			return nil, err
 		}
 	}
-	c.at.Position = max(c.at.Position, c.scanned)
+}
+
+// reader is a place in the log and what comes next.
+type reader struct {
+	log       *Log
+	selection Selection
+	at        Place
+
+	records []*Record // what comes next
+	taken   int       // how many of them were handed out
+	scanned uint64    // up to where they go
+	chains  map[string]*chain
+}
+
+func newReader(l *Log, selection Selection, at Place) reader {
+	return reader{log: l, selection: selection, at: at, scanned: at.Position}
+}
+
+// At returns the place behind what was handed out last.
+func (r *reader) At() Place { return r.at }
+
+// pop hands out what was read before, but for a gap that the reader knows of.
+func (r *reader) pop() *Record {
+	for r.taken < len(r.records) {
+		next := r.records[r.taken]
+		r.records[r.taken] = nil
+		r.taken++
+		switch {
+		case next.Gap == nil:
+			r.at.Position = next.Position
+			return next
+		case next.Position > r.at.Accepted:
+			r.at.Accepted = next.Position
+			return next
+		}
+	}
+	r.at.Position = max(r.at.Position, r.scanned)
 	return nil
 }
 
-// catchUp reads what comes next from the log: of each form a part, up to where all of them are known.
-func (c *Cursor) catchUp(ctx context.Context) error {
-	horizon := c.hub.position() // what is behind it is in the ring
+// catchUp reads what comes next from the log, up to a position at most: of each form a part, up to where all of them are known.
+func (r *reader) catchUp(ctx context.Context, horizon uint64) error {
 	var messages []store.Message
-	for _, form := range c.selection.Named() {
-		part, more, err := c.hub.log.store.Read(ctx, store.Query{Filter: formFilter(form), From: c.at.Position + 1})
+	for _, form := range r.selection.Named() {
+		part, more, err := r.log.store.Read(ctx, store.Query{Filter: formFilter(form), From: r.at.Position + 1})
 		if err != nil {
 			return err
 		}
@@ -139,38 +177,38 @@ func (c *Cursor) catchUp(ctx context.Context) error {
 		}
 		messages = append(messages, part...)
 	}
-	slices.SortFunc(messages, func(a, b store.Message) int { return int(a.Position) - int(b.Position) }) //nolint:gosec // far below 2^63
+	slices.SortFunc(messages, func(a, b store.Message) int { return cmp.Compare(a.Position, b.Position) })
 	for _, m := range messages {
 		if m.Position > horizon {
 			break
 		}
-		if err := c.check(ctx, m); err != nil {
+		if err := r.check(ctx, m); err != nil {
 			return err
 		}
 	}
-	c.scanned = horizon
+	r.scanned = horizon
 	return nil
 }
 
 // check adds an entry that was read to what comes next, after what is lost before it.
-func (c *Cursor) check(ctx context.Context, m store.Message) error {
-	e, err := c.hub.log.decode(m)
+func (r *reader) check(ctx context.Context, m store.Message) error {
+	e, err := r.log.decode(m)
 	if unreadable(err) {
 		return nil // the entry behind it shows the gap
 	}
 	form := e.GetFormId()
-	next, gap, err := c.hub.log.advance(ctx, c.chains[form], e)
+	next, gap, err := r.log.advance(ctx, r.chains[form], e)
 	if err != nil {
 		return err
 	}
-	if c.chains == nil {
-		c.chains = map[string]*chain{}
+	if r.chains == nil {
+		r.chains = map[string]*chain{}
 	}
-	c.chains[form] = next
+	r.chains[form] = next
 	if gap != nil {
-		c.hub.log.lost(form, *gap)
-		c.records = append(c.records, &Record{Form: form, Gap: gap, Position: e.Position})
+		r.log.lost(form, *gap)
+		r.records = append(r.records, &Record{Form: form, Gap: gap, Position: e.Position})
 	}
-	c.records = append(c.records, &Record{Form: form, Entry: &e, Position: e.Position})
+	r.records = append(r.records, &Record{Form: form, Entry: &e, Position: e.Position})
 	return nil
 }

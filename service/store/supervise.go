@@ -67,7 +67,11 @@ func (s *Store) reopen(ctx context.Context) bool {
 			return false
 		case <-time.After(pause):
 		}
-		e, err := s.open(ctx)
+		err := s.renew()
+		var e *engine
+		if err == nil {
+			e, err = s.open(ctx)
+		}
 		if err == nil {
 			if err = e.probe(ctx); err == nil {
 				s.drain()
@@ -81,6 +85,14 @@ func (s *Store) reopen(ctx context.Context) bool {
 		s.down = unavailable(err)
 		s.mu.Unlock()
 	}
+}
+
+// renew writes anew what a failed write may have left half on the disk.
+func (s *Store) renew() error {
+	if s.config.URL != "" {
+		return nil
+	}
+	return renew(s.config.Dir)
 }
 
 // drain forgets failures of the engine before.

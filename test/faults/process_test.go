@@ -42,6 +42,9 @@ var build = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if program := os.Getenv(watchedProgram); program != "" {
+		becomeWatched(program)
+	}
 	binary, err := build()
 	if err != nil {
 		panic(err)
@@ -97,13 +100,22 @@ func launch(t *testing.T, env, args []string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return start(t, binary, env, args, nil)
+}
+
+// start starts a program as launch does. change may add to what it gets.
+func start(t *testing.T, program string, env, args []string, change func(*exec.Cmd)) *process {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	if deadline, ok := t.Deadline(); ok {
 		// A test that runs into its time limit leaves no process behind.
 		ctx, cancel = context.WithDeadline(context.Background(), deadline.Add(-time.Second))
 	}
-	p := &process{command: exec.CommandContext(ctx, binary, args...), output: newTranscript(), exited: make(chan struct{})}
+	p := &process{command: exec.CommandContext(ctx, program, args...), output: newTranscript(), exited: make(chan struct{})}
 	p.command.Dir, p.command.Env = t.TempDir(), env
+	if change != nil {
+		change(p.command)
+	}
 	p.command.Stdout, p.command.Stderr = p.output, p.output
 	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
