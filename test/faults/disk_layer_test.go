@@ -22,6 +22,35 @@ import (
 // means to answer its fsyncs.
 const watchedProgram = "TALLYD_TEST_WATCHED"
 
+// smallDisk names a directory in which the program finds a file system of its own, and what to mount it with.
+const smallDisk = "TALLYD_TEST_SMALL_DISK"
+
+// launchSmall starts tallyd with a small disk of its own in a directory, in name spaces of its own, which needs no root.
+func launchSmall(t *testing.T, dir, options string, args []string) *process {
+	t.Helper()
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := []string{watchedProgram + "=" + binary, smallDisk + "=" + dir + "," + options}
+	return start(t, self, env, args, func(c *exec.Cmd) {
+		c.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		}
+	})
+}
+
+// inside is where the files of a process with a small disk are for others.
+func (p *process) inside(path string) string {
+	return filepath.Join("/proc", strconv.Itoa(p.command.Process.Pid), "root", path)
+}
+
 // disk is a file layer that can fail: every fsync of a process waits for its answer. The kernel asks it (seccomp's user notification), so
 // that the process under test is the real one, and neither root nor another file system is needed.
 type disk struct {
@@ -101,23 +130,32 @@ func receive(conn *net.UnixConn) (int, error) {
 // becomeWatched asks the kernel to let the parent answer for fsync, hands the parent the means and becomes the program.
 func becomeWatched(program string) {
 	runtime.LockOSThread() // the filter is this thread's, and so is what comes of it
-	listener, err := listenForSyncs()
-	if err == nil {
-		err = unix.Sendmsg(3, []byte{0}, unix.UnixRights(listener), nil, 0)
+	prepare := handOver
+	if dir, options, small := strings.Cut(os.Getenv(smallDisk), ","); small {
+		prepare = func() error { return unix.Mount("tmpfs", dir, "tmpfs", 0, options) }
 	}
-	if err == nil {
-		_ = unix.Close(listener)
-		_ = unix.Close(3)
+	failed := prepare()
+	if failed == nil {
 		env := []string{}
 		for _, line := range os.Environ() {
-			if !strings.HasPrefix(line, watchedProgram+"=") {
+			if !strings.HasPrefix(line, "TALLYD_TEST_") {
 				env = append(env, line)
 			}
 		}
-		err = syscall.Exec(program, append([]string{program}, os.Args[1:]...), env)
+		failed = syscall.Exec(program, append([]string{program}, os.Args[1:]...), env)
 	}
-	fmt.Fprintln(os.Stderr, "become the program under test:", err)
+	fmt.Fprintln(os.Stderr, "become the program under test:", failed)
 	os.Exit(1)
+}
+
+// handOver gives the parent the means to answer for fsync.
+func handOver() error {
+	listener, err := listenForSyncs()
+	if err != nil {
+		return err
+	}
+	err = unix.Sendmsg(3, []byte{0}, unix.UnixRights(listener), nil, 0)
+	return errors.Join(err, unix.Close(listener), unix.Close(3))
 }
 
 func listenForSyncs() (int, error) {

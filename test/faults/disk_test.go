@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
 )
 
@@ -249,6 +251,142 @@ func (d *disk) powerOff(t *testing.T, dir string, round int) {
 		}
 		if err := os.WriteFile(path, safe, 0o600); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// Row 92: a disk that takes no more, for want of room or of inodes, is answered 503 and told by health; what was acknowledged stays, and
+// the log opens by itself when there is room again.
+func TestRow92DiskFull(t *testing.T) {
+	tests := map[string]struct {
+		options       string
+		spoil, repair func(t *testing.T, p *process, dir string)
+	}{
+		"no room": {"size=16m", fill, func(t *testing.T, p *process, dir string) { remove(t, p, filepath.Join(dir, "filler")) }},
+		"no inodes": {"size=64m,nr_inodes=200", useInodes, func(t *testing.T, p *process, dir string) {
+			for i := range 200 {
+				_ = os.Remove(p.inside(filepath.Join(dir, fmt.Sprintf("inode%d", i))))
+			}
+		}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			p := launchSmall(t, dir, test.options, logFlags(t, dir))
+			address := ready(t, p)
+			var acknowledged []string
+			n := 0
+			deliver := func() int {
+				id := fmt.Sprintf("s%d", n)
+				status := post(t.Context(), address, id)
+				if status == http.StatusOK {
+					acknowledged = append(acknowledged, id)
+					n++
+				}
+				return status
+			}
+			for range 20 {
+				if status := deliver(); status != http.StatusOK {
+					t.Fatalf("delivery = %d, want 200\n%s", status, p.output)
+				}
+			}
+			test.spoil(t, p, dir)
+			status := http.StatusOK
+			for limit := 20000; status == http.StatusOK && limit > 0; limit-- { // a block of the log takes a while to be full
+				status = deliver()
+			}
+			if status != http.StatusServiceUnavailable {
+				t.Fatalf("a delivery that the disk does not take = %d, want 503\n%s", status, p.output)
+			}
+			p.awaitHealth(t, "events", "NOT_SERVING")
+			p.awaitHealth(t, "", "SERVING")
+			test.repair(t, p, dir)
+			p.awaitHealth(t, "events", "SERVING")
+			for range 20 {
+				if status := deliver(); status != http.StatusOK {
+					t.Fatalf("delivery after the repair = %d, want 200\n%s", status, p.output)
+				}
+			}
+			holds(t, p, acknowledged)
+		})
+	}
+}
+
+// fill leaves no room on the disk.
+func fill(t *testing.T, p *process, dir string) {
+	t.Helper()
+	file, err := os.Create(p.inside(filepath.Join(dir, "filler")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for err == nil {
+		_, err = file.Write(make([]byte, 4096))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+}
+
+func useInodes(t *testing.T, p *process, dir string) {
+	t.Helper()
+	for i := range 200 {
+		file, err := os.Create(p.inside(filepath.Join(dir, fmt.Sprintf("inode%d", i))))
+		if err != nil {
+			return
+		}
+		file.Close()
+	}
+	t.Fatal("there are more inodes than there should be")
+}
+
+func remove(t *testing.T, p *process, path string) {
+	t.Helper()
+	if err := os.Remove(p.inside(path)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Row 93: a disk that takes nothing for a while, whatever it says, is no different.
+func TestRow93DiskRefuses(t *testing.T) {
+	for name, errno := range map[string]syscall.Errno{"read-only": syscall.EROFS, "permission lost": syscall.EACCES, "quota": syscall.EDQUOT} {
+		t.Run(name, func(t *testing.T) {
+			p, d := launchOn(t, nil, logFlags(t, t.TempDir()))
+			address := ready(t, p)
+			acknowledged := []string{"first", "again", "last"}
+			if status := post(t.Context(), address, "first"); status != http.StatusOK {
+				t.Fatalf("delivery = %d, want 200", status)
+			}
+			d.failing(func(string) syscall.Errno { return errno })
+			for range 3 {
+				if status := post(t.Context(), address, "again"); status != http.StatusServiceUnavailable {
+					t.Errorf("a delivery that the disk does not take = %d, want 503", status)
+				}
+				p.awaitHealth(t, "events", "NOT_SERVING")
+			}
+			d.failing(nil)
+			p.awaitHealth(t, "events", "SERVING")
+			for _, id := range acknowledged[1:] {
+				if status := post(t.Context(), address, id); status != http.StatusOK {
+					t.Errorf("delivery after the repair = %d, want 200\n%s", status, p.output)
+				}
+			}
+			holds(t, p, acknowledged)
+		})
+	}
+}
+
+// awaitHealth waits until a health name has a status.
+func (p *process) awaitHealth(t *testing.T, name, want string) {
+	t.Helper()
+	client := healthpb.NewHealthClient(p.dial(t))
+	for limit := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		answer, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{Service: name})
+		if err == nil && answer.GetStatus().String() == want {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("health of %q = %v, %v, want %s\n%s", name, answer, err, want, p.output)
 		}
 	}
 }
