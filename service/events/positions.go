@@ -27,14 +27,19 @@ func (l *Log) settlePositions(ctx context.Context, seen uint64) (last uint64, er
 		}
 		p := &logv1.Positions{}
 		_ = proto.Unmarshal(r.Value, p) // a damaged record knows nothing
-		if known := max(p.GetLast(), seen); state.Last < known {
+		known, copied := max(p.GetLast(), seen), p.GetIdentity() != "" && p.GetIdentity() != l.store.Identity()
+		switch {
+		case state.Last < known:
 			l.log.Error("the end of the log of events is lost", slog.Uint64("left", state.Last), slog.Uint64("was", known))
 			p.Cuts = append(p.Cuts, state.Last)
-		} else if state.Last == p.GetLast() {
+		case copied:
+			l.log.Warn("the log of events is a copy: whatever came behind its end is read again", slog.Uint64("end", state.Last))
+			p.Cuts = append(p.Cuts, state.Last)
+		case state.Last == p.GetLast():
 			l.cuts.Store(&p.Cuts)
 			return state.Last, nil
 		}
-		p.Last = state.Last
+		p.Last, p.Identity = state.Last, l.store.Identity()
 		if r.Value, err = proto.Marshal(p); err != nil {
 			return 0, err
 		}

@@ -112,6 +112,15 @@ func (s *Store) Err() error {
 	return s.down
 }
 
+// Identity tells the files of this log from a copy of them, as far as they are in this process's directory. A copy may be older than what
+// readers have seen of the log.
+func (s *Store) Identity() string {
+	if s.config.URL != "" {
+		return s.config.URL
+	}
+	return identity(s.config.Dir)
+}
+
 // current returns the open engine.
 func (s *Store) current() (*engine, error) {
 	s.mu.RLock()

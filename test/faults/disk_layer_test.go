@@ -63,7 +63,7 @@ type disk struct {
 }
 
 // launchOn starts tallyd on a disk.
-func launchOn(t *testing.T, env, args []string) (*process, *disk) {
+func launchOn(t *testing.T, args []string) (*process, *disk) {
 	t.Helper()
 	binary, err := build()
 	if err != nil {
@@ -85,7 +85,7 @@ func launchOn(t *testing.T, env, args []string) (*process, *disk) {
 			<-d.done
 		}
 	})
-	p := start(t, self, append(env, watchedProgram+"="+binary), args, func(c *exec.Cmd) { c.ExtraFiles = []*os.File{theirs} })
+	p := start(t, self, []string{watchedProgram + "=" + binary}, args, func(c *exec.Cmd) { c.ExtraFiles = []*os.File{theirs} })
 	if d.listener, err = receive(ours); err != nil {
 		t.Fatalf("this system lets nobody answer for a disk: %v", err)
 	}

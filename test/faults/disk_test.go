@@ -119,7 +119,7 @@ func isBlock(path string) bool {
 // Row 91: an fsync that fails is answered 503, is not tried again on the same file, and the log goes on in a new one.
 func TestRow91FsyncFails(t *testing.T) {
 	dir := t.TempDir()
-	p, d := launchOn(t, nil, logFlags(t, dir))
+	p, d := launchOn(t, logFlags(t, dir))
 	address := ready(t, p)
 	var acknowledged []string
 	deliver := func(id string) int {
@@ -193,7 +193,7 @@ func TestRow90PowerLoss(t *testing.T) {
 	dir := t.TempDir()
 	var acknowledged []string
 	for round := range 8 {
-		p, d := launchOn(t, nil, logFlags(t, dir))
+		p, d := launchOn(t, logFlags(t, dir))
 		address := ready(t, p)
 		holds(t, p, acknowledged)
 		var mu sync.Mutex
@@ -213,7 +213,7 @@ func TestRow90PowerLoss(t *testing.T) {
 				}
 			})
 		}
-		for range 20 + rand.IntN(60) { //nolint:gosec // where the power fails
+		for range 20 + rand.IntN(60) {
 			<-enough
 		}
 		p.signal(t, syscall.SIGKILL)
@@ -223,7 +223,7 @@ func TestRow90PowerLoss(t *testing.T) {
 		<-d.done
 		d.powerOff(t, dir, round)
 	}
-	p, _ := launchOn(t, nil, logFlags(t, dir))
+	p, _ := launchOn(t, logFlags(t, dir))
 	ready(t, p)
 	holds(t, p, acknowledged)
 }
@@ -263,7 +263,7 @@ func TestRow92DiskFull(t *testing.T) {
 		spoil, repair func(t *testing.T, p *process, dir string)
 	}{
 		"no room": {"size=16m", fill, func(t *testing.T, p *process, dir string) { remove(t, p, filepath.Join(dir, "filler")) }},
-		"no inodes": {"size=64m,nr_inodes=200", useInodes, func(t *testing.T, p *process, dir string) {
+		"no inodes": {"size=64m,nr_inodes=200", useInodes, func(_ *testing.T, p *process, dir string) {
 			for i := range 200 {
 				_ = os.Remove(p.inside(filepath.Join(dir, fmt.Sprintf("inode%d", i))))
 			}
@@ -351,7 +351,7 @@ func remove(t *testing.T, p *process, path string) {
 func TestRow93DiskRefuses(t *testing.T) {
 	for name, errno := range map[string]syscall.Errno{"read-only": syscall.EROFS, "permission lost": syscall.EACCES, "quota": syscall.EDQUOT} {
 		t.Run(name, func(t *testing.T) {
-			p, d := launchOn(t, nil, logFlags(t, t.TempDir()))
+			p, d := launchOn(t, logFlags(t, t.TempDir()))
 			address := ready(t, p)
 			acknowledged := []string{"first", "again", "last"}
 			if status := post(t.Context(), address, "first"); status != http.StatusOK {

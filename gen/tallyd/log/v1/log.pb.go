@@ -628,8 +628,10 @@ type Positions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Highest position that is known to have been used.
 	Last uint64 `protobuf:"varint,1,opt,name=last,proto3" json:"last,omitempty"`
-	// Positions up to which the log was left, each time that its end was lost, oldest first.
-	Cuts          []uint64 `protobuf:"varint,2,rep,packed,name=cuts,proto3" json:"cuts,omitempty"`
+	// Positions up to which the log was left, each time that its end was lost or may have been, oldest first.
+	Cuts []uint64 `protobuf:"varint,2,rep,packed,name=cuts,proto3" json:"cuts,omitempty"`
+	// What the files are known by. Others with the same content are a copy, which may be older than what tokens speak of.
+	Identity      string `protobuf:"bytes,3,opt,name=identity,proto3" json:"identity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -676,6 +678,13 @@ func (x *Positions) GetCuts() []uint64 {
 		return x.Cuts
 	}
 	return nil
+}
+
+func (x *Positions) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
 }
 
 var File_tallyd_log_v1_log_proto protoreflect.FileDescriptor
@@ -728,10 +737,11 @@ const file_tallyd_log_v1_log_proto_rawDesc = "" +
 	"\asecrets\x18\x03 \x03(\v2\x15.tallyd.log.v1.SecretR\asecrets\"b\n" +
 	"\x06Secret\x12\x19\n" +
 	"\x05value\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05value\x12=\n" +
-	"\freplace_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vreplaceTime\"3\n" +
+	"\freplace_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vreplaceTime\"O\n" +
 	"\tPositions\x12\x12\n" +
 	"\x04last\x18\x01 \x01(\x04R\x04last\x12\x12\n" +
-	"\x04cuts\x18\x02 \x03(\x04R\x04cuts*_\n" +
+	"\x04cuts\x18\x02 \x03(\x04R\x04cuts\x12\x1a\n" +
+	"\bidentity\x18\x03 \x01(\tR\bidentity*_\n" +
 	"\x06Source\x12\x16\n" +
 	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSOURCE_DELIVERY\x10\x01\x12\x15\n" +
