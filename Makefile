@@ -54,6 +54,7 @@ test-interop: build ## Run the clients of other languages, and tools that many h
 	test/interop/run.sh
 	test/interop/tools.sh
 	test/interop/policy.sh
+	test/interop/watch.sh
 
 .PHONY: test-mesh
 test-mesh: ## Run tallyd behind nginx and a repeating proxy, with RESTARTS rolling restarts behind each.

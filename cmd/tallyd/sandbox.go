@@ -103,6 +103,7 @@ func (fixedSource) Watch(ctx context.Context, changed func()) error {
 type sandboxSubmitCmd struct {
 	Form string   `required:"" placeholder:"ID" env:"TALLYD_SANDBOX_FORM" help:"Form to answer."`
 	URL  string   `default:"http://127.0.0.1:8181" placeholder:"URL" env:"TALLYD_SANDBOX_URL" help:"Where the pretend Tally is."`
+	Lost bool     `name:"undelivered" env:"TALLYD_SANDBOX_UNDELIVERED" help:"No webhook ever gets it, as when Tally gave up."`
 	Set  []string `placeholder:"TITLE=JSON" sep:"none" env:"TALLYD_SANDBOX_SET" help:"Answer to a question, by its title or id; believable ones are made up for a form without any."`
 }
 
@@ -113,6 +114,9 @@ func (s sandboxSubmitCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	address := strings.TrimSuffix(s.URL, "/") + "/_sandbox/forms/" + url.PathEscape(s.Form) + "/submissions"
+	if s.Lost {
+		address += "?undelivered=true"
+	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(body))

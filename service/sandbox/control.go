@@ -41,15 +41,19 @@ func controlBody(r *http.Request) (map[string]any, *reply) {
 }
 
 // controlSubmit takes the answers as its body, by question title or id; an
-// empty body invents them. With ?partial=true the form is left half-way.
+// empty body invents them. With ?partial=true the form is left half-way, with
+// ?undelivered=true no webhook ever gets it.
 func controlSubmit(s *Sandbox, r *http.Request) *reply {
 	answers, refusal := controlBody(r)
 	if refusal != nil {
 		return refusal
 	}
 	submit := s.Submit
-	if r.URL.Query().Get("partial") == "true" {
+	switch {
+	case r.URL.Query().Get("partial") == "true":
 		submit = s.SubmitPartial
+	case r.URL.Query().Get("undelivered") == "true":
+		submit = s.SubmitUndelivered
 	}
 	id, err := submit(r.PathValue("formId"), answers)
 	if refused := new(SubmitError); errors.As(err, &refused) {

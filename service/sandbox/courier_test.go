@@ -398,3 +398,29 @@ func TestDeliveryOverTheWire(t *testing.T) {
 		}
 	}
 }
+
+// TestUndelivered: nobody gets a delivery that was given up at once, and
+// Tally's list of them says so.
+func TestUndelivered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{answer: status(204, "")}
+		s, w := hooked(t, r, "http://127.0.0.1:1/")
+		id, err := s.SubmitUndelivered(w.FormID, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(48 * time.Hour)
+		if n := len(r.times()); n != 0 {
+			t.Errorf("%d deliveries were tried, want none", n)
+		}
+		s.mu.Lock()
+		last := w.events[len(w.events)-1]
+		s.mu.Unlock()
+		if last.submission.id != id || last.status != "DROPPED" || last.retry != 5 || last.statusCode != nil {
+			t.Errorf("the last delivery is of %s, %s after %d retries, want of %s, DROPPED after 5", last.submission.id, last.status, last.retry, id)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -32,17 +32,25 @@ func refuse(status int, format string, args ...any) error {
 // files, signatures and payments cannot be given and are invented.
 // The error is a *SubmitError.
 func (s *Sandbox) Submit(formID string, answers map[string]any) (submissionID string, err error) {
-	return s.submit(formID, answers, true)
+	return s.submit(formID, answers, s.notify)
+}
+
+// SubmitUndelivered answers a form as Submit does, and gives up on every
+// webhook at once: Tally's list of deliveries says so, and nobody gets one.
+func (s *Sandbox) SubmitUndelivered(formID string, answers map[string]any) (submissionID string, err error) {
+	return s.submit(formID, answers, s.drop)
 }
 
 // SubmitPartial leaves a form half-way: every question after the last one
 // given stays open, required or not, and no webhook is sent.
 func (s *Sandbox) SubmitPartial(formID string, answers map[string]any) (submissionID string, err error) {
-	return s.submit(formID, answers, false)
+	return s.submit(formID, answers, nil)
 }
 
 // submit dates the submission as Tally stores it. [behaviour stored-seconds]
-func (s *Sandbox) submit(formID string, given map[string]any, completed bool) (string, error) {
+// submit answers a form; tell tells of what was completed, and is nil for a
+// form that is left half-way.
+func (s *Sandbox) submit(formID string, given map[string]any, tell func(*form, *submission, time.Time)) (string, error) {
 	answers, err := asJSON(given)
 	if err != nil {
 		return "", refuse(http.StatusBadRequest, "answers cannot be written as JSON: %v", err)
@@ -56,15 +64,15 @@ func (s *Sandbox) submit(formID string, given map[string]any, completed bool) (s
 	s.state.issued++
 	now := s.opts.clock().UTC().Truncate(time.Millisecond)
 	sub := &submission{
-		id: s.state.newID(), at: now.Truncate(time.Second), completed: completed,
+		id: s.state.newID(), at: now.Truncate(time.Second), completed: tell != nil,
 		seed: mixed(s.state.salt, s.state.issued, hashText(formID)),
 	}
 	if err := sub.fill(f, answers); err != nil {
 		return "", err
 	}
 	f.add(sub)
-	if completed {
-		s.notify(f, sub, now)
+	if tell != nil {
+		tell(f, sub, now)
 	}
 	return sub.id, nil
 }
@@ -106,6 +114,17 @@ func acceptsAnswers(f *form, id string) error {
 // notify queues a delivery for every enabled webhook; partial submissions
 // have none. [behaviour delivery-completed-only]
 func (s *Sandbox) notify(f *form, sub *submission, now time.Time) {
+	s.deliveries(f, sub, now, func(w *webhook, e *event) { s.courier.send(w, e, e.payload) })
+}
+
+// drop gives up on the deliveries of a submission without a try.
+func (s *Sandbox) drop(f *form, sub *submission, now time.Time) {
+	s.deliveries(f, sub, now, func(_ *webhook, e *event) { e.status, e.retry = "DROPPED", len(retryWaits) })
+}
+
+// deliveries notes a delivery for every enabled webhook of a form and calls do
+// with each.
+func (s *Sandbox) deliveries(f *form, sub *submission, now time.Time, do func(*webhook, *event)) {
 	for _, w := range s.state.webhooks {
 		if w.FormID != f.id || !w.IsEnabled {
 			continue
@@ -116,7 +135,7 @@ func (s *Sandbox) notify(f *form, sub *submission, now time.Time) {
 		}
 		e.payload = delivery(f, sub, e.eventID, now)
 		w.events = append(w.events, e)
-		s.courier.send(w, e, e.payload)
+		do(w, e)
 	}
 }
 
