@@ -90,13 +90,19 @@ type process struct {
 	address, admin string
 }
 
-// launch starts the binary with an environment of nothing but env, and waits for nothing.
-func launch(t *testing.T, env, args []string) *process {
+// launch starts the binary with an empty environment, and waits for nothing.
+func launch(t *testing.T, args ...string) *process {
 	t.Helper()
 	binary, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return launchBinary(t, binary, nil, args)
+}
+
+// launchBinary starts a binary with an environment of nothing but env.
+func launchBinary(t *testing.T, binary string, env, args []string) *process {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	if deadline, ok := t.Deadline(); ok {
 		// A test that runs into its time limit leaves no process behind.
@@ -128,7 +134,17 @@ var (
 // the end and must obey.
 func serve(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	p := launch(t, env, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tally-rate", "0", "--cache-bytes", "0"}, args...))
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveBinary(t, binary, env, args...)
+}
+
+// serveBinary is serve with another tallyd.
+func serveBinary(t *testing.T, binary string, env []string, args ...string) *process {
+	t.Helper()
+	p := launchBinary(t, binary, env, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tally-rate", "0", "--cache-bytes", "0"}, args...))
 	p.address = p.await(t, readyLine)
 	p.admin = "http://" + p.await(t, adminLine)
 	t.Cleanup(func() {
