@@ -69,7 +69,8 @@ test-deploy: ## Build the image and the manifests, and try the alerts.
 
 .PHONY: test-long
 test-long: RESTARTS := 200
-test-long: test-all ## Run all tests, the long ones too: 200 rolling restarts, istioctl, and the release built twice and compared.
+test-long: test-all ## Run all tests, the long ones too: 200 rolling restarts, 1,000 kills under a million deliveries, istioctl, a rebuilt release.
+	go test -race -count=1 -v -timeout 150m -run 'KilledUnderLoad|WakeAll' ./test/faults -args -kills 1000 -acknowledged 1000000 -watchers 10000
 	test/dist/reproducible.sh
 	test/deploy/istio.sh
 

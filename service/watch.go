@@ -210,6 +210,7 @@ func watchDigest(req *tallydv1.WatchSubmissionsRequest) uint64 {
 		FormIds: req.GetFormIds(), WorkspaceId: req.GetWorkspaceId(),
 	})
 	h := fnv.New64a()
+	_, _ = h.Write([]byte("watch")) // a page token of the form's log is none of a watch
 	_, _ = h.Write(data)
 	return h.Sum64()
 }

@@ -155,6 +155,11 @@ func TestWatchTokens(t *testing.T) {
 	s.event()
 	second := s.token
 	s.close()
+	page, err := tallydv1.NewSubmissionEventServiceClient(w.conn).ListSubmissionEvents(
+		as(t, "all"), &tallydv1.ListSubmissionEventsRequest{FormId: jobs, PageSize: 1})
+	if err != nil || page.GetNextPageToken() == "" {
+		t.Fatalf("ListSubmissionEvents() = %v, %v, want a page with another behind it", page, err)
+	}
 	if err := w.events.Log.Retain(t.Context(), jobs, time.Now()); err != nil {
 		t.Fatal(err)
 	}
@@ -167,6 +172,7 @@ func TestWatchTokens(t *testing.T) {
 		"other forms": {second, "RESUME_TOKEN_INVALID", []string{jobs, "Feedbk"}},
 		"forged":      {second[:len(second)-2] + "xx", "RESUME_TOKEN_INVALID", []string{jobs}},
 		"none":        {"x", "RESUME_TOKEN_INVALID", []string{jobs}},
+		"of a page":   {page.GetNextPageToken(), "RESUME_TOKEN_INVALID", []string{jobs}},
 	} {
 		open, err := tallydv1.NewSubmissionServiceClient(w.conn).WatchSubmissions(as(t, "all"), behind(test.token, test.forms...))
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -200,6 +201,26 @@ func TestReopen(t *testing.T) {
 	}
 	if r, err := second.Get(t.Context(), "form.a"); err != nil || string(r.Value) != "x" {
 		t.Errorf("Get() = %q, %v, want x", r.Value, err)
+	}
+}
+
+// A directory has one process at a time: two would destroy the log.
+func TestOneAtATime(t *testing.T) {
+	dir := t.TempDir()
+	first, err := store.Open(t.Context(), store.Config{Dir: dir})
+	if err != nil {
+		t.Fatalf("Open() = %v", err)
+	}
+	if second, err := store.Open(t.Context(), store.Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+		t.Errorf("Open() of a directory in use = %v, %v, want that it is in use", second, err)
+	}
+	if _, err := first.Append(t.Context(), drafts("ev.a.1")); err != nil {
+		t.Errorf("Append() afterwards = %v", err)
+	}
+	first.Close()
+	third := open(t, dir)
+	if got, ok, err := third.Last(t.Context(), "ev.a.*"); !ok || err != nil || got.Subject != "ev.a.1" {
+		t.Errorf("Last() = %q, %v, %v, want ev.a.1", got.Subject, ok, err)
 	}
 }
 

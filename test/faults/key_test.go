@@ -46,7 +46,7 @@ func TestBadKeyFileAtStart(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			at := taken.Addr().String()
-			p := launch(t, nil, []string{"serve", "--listen", at, "--admin-listen", at, "--key-file", test.path})
+			p := launch(t, "serve", "--listen", at, "--admin-listen", at, "--key-file", test.path)
 			if code := p.code(t); code != 2 {
 				t.Errorf("exit code = %d, want 2", code)
 			}

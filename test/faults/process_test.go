@@ -93,17 +93,23 @@ type process struct {
 	address, admin string
 }
 
-// launch starts the binary with an environment of nothing but env, and waits for nothing.
-func launch(t *testing.T, env, args []string) *process {
+// launch starts the binary with an empty environment, and waits for nothing.
+func launch(t *testing.T, args ...string) *process {
 	t.Helper()
 	binary, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return launchBinary(t, binary, nil, args)
+}
+
+// launchBinary starts a binary with an environment of nothing but env.
+func launchBinary(t *testing.T, binary string, env, args []string) *process {
+	t.Helper()
 	return start(t, binary, env, args, nil)
 }
 
-// start starts a program as launch does. change may add to what it gets.
+// start starts a program as launchBinary does. change may add to what it gets.
 func start(t *testing.T, program string, env, args []string, change func(*exec.Cmd)) *process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -140,7 +146,17 @@ var (
 // the end and must obey.
 func serve(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	p := launch(t, env, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tally-rate", "0", "--cache-bytes", "0"}, args...))
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveBinary(t, binary, env, args...)
+}
+
+// serveBinary is serve with another tallyd.
+func serveBinary(t *testing.T, binary string, env []string, args ...string) *process {
+	t.Helper()
+	p := launchBinary(t, binary, env, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tally-rate", "0", "--cache-bytes", "0"}, args...))
 	p.address = p.await(t, readyLine)
 	p.admin = "http://" + p.await(t, adminLine)
 	t.Cleanup(func() {
