@@ -18,13 +18,13 @@ import (
 func fieldProblems(field protoreflect.FieldDescriptor) (found []string) {
 	name := string(field.Name())
 	local, _ := proto.GetExtension(field.Options(), optionsv1.E_Local).(bool)
-	paging := []string{"page_size", "page_token", "next_page_token", "update_mask", "expected_update_time"}
+	paging := []string{"page_size", "page_token", "next_page_token", "update_mask", "expected_update_time", "request_id"}
 	if slices.Contains(paging, name) && !local {
 		found = append(found, "add [(tallyd.options.v1.local) = true]: tallyd reads it, Tally never does")
 	}
 	inRequest := strings.HasSuffix(string(field.Parent().Name()), "Request")
 	isID := strings.HasSuffix(name, "_id") || strings.HasSuffix(name, "_ids")
-	if inRequest && isID && field.Kind() == protoreflect.StringKind && !hasIDRule(field) {
+	if inRequest && isID && !local && field.Kind() == protoreflect.StringKind && !hasIDRule(field) {
 		found = append(found, "add the rule (tallyd.options.v1.id) of buf.validate: an id travels to Tally")
 	}
 	if isSecret(field) && !field.Options().(*descriptorpb.FieldOptions).GetDebugRedact() {

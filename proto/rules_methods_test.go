@@ -130,11 +130,14 @@ func reasonProblems(method protoreflect.MethodDescriptor) (found []string) {
 	return found
 }
 
-// updateProblems holds AIP-134 for Update RPCs: a mask, and presence for what it can name.
+// updateProblems holds AIP-134 for Update RPCs: a mask, and presence for what it can name; and AIP-155 for creates.
 func updateProblems(method protoreflect.MethodDescriptor, verb string) (found []string) {
 	mask := method.Input().Fields().ByName("update_mask")
 	if mask != nil && verb != "PATCH" {
 		found = append(found, "remove update_mask: only a PATCH changes some fields and leaves others")
+	}
+	if strings.HasPrefix(string(method.Name()), "Create") && !hasField(method.Input(), "request_id", protoreflect.StringKind) {
+		found = append(found, "add `string request_id` to "+string(method.Input().Name())+": a create may have to be sent again")
 	}
 	if !strings.HasPrefix(string(method.Name()), "Update") {
 		return found

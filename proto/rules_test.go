@@ -148,8 +148,14 @@ func TestRulesNameDefects(t *testing.T) {
 		{
 			name: "mask in a create", file: "form_service.proto",
 			old:  "optional string template_id = 5",
-			new:  "google.protobuf.FieldMask update_mask = 7 [(tallyd.options.v1.local) = true];\n  // Template.\n  optional string template_id = 5",
+			new:  "google.protobuf.FieldMask update_mask = 70 [(tallyd.options.v1.local) = true];\n  // Template.\n  optional string template_id = 5",
 			want: "tallyd.v1.FormService.CreateForm: remove update_mask: only a PATCH changes some fields and leaves others",
+		},
+		{
+			name: "create without an id of the request", file: "workspace_service.proto",
+			old:  "string request_id = 2",
+			new:  "string retry_name = 2",
+			want: "tallyd.v1.WorkspaceService.CreateWorkspace: add `string request_id` to CreateWorkspaceRequest: a create may have to be sent again",
 		},
 		{
 			name: "no resource", file: "form_service.proto",

@@ -127,6 +127,8 @@ func localCases() []localCase {
 		{tallydv1.ErrorReason_ERROR_REASON_EVENT_LOG_UNAVAILABLE, tally.Read, codes.Unavailable, "EVENT_LOG_UNAVAILABLE", "not_sent", "", 0, plainDetails},
 		{tallydv1.ErrorReason_ERROR_REASON_EVENT_LOG_FULL, tally.Read, codes.Unavailable, "EVENT_LOG_FULL", "not_sent", "", 0, plainDetails},
 		{tallydv1.ErrorReason_ERROR_REASON_EVENT_LOG_OFF, tally.Read, codes.FailedPrecondition, "EVENT_LOG_OFF", "not_sent", "", 0, plainDetails},
+		{tallydv1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED, tally.Create, codes.InvalidArgument, "REQUEST_ID_REUSED", "not_sent", "", 0, plainDetails},
+		{tallydv1.ErrorReason_ERROR_REASON_REQUEST_OUTCOME_UNKNOWN, tally.Create, codes.Unknown, "REQUEST_OUTCOME_UNKNOWN", "unknown", "-1", 0, plainDetails},
 		{panicked, 0, codes.Internal, "PANIC", "unknown", "", 0, plainDetails},
 		{panicked, tally.Read, codes.Internal, "PANIC", "unknown", "", 0, plainDetails},
 		{panicked, tally.Create, codes.Internal, "PANIC", "unknown", "-1", 0, plainDetails},

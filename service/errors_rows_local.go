@@ -168,3 +168,17 @@ var (
 		message: "this service keeps no log of events: its operator must set --data-dir and --events for that",
 	}
 )
+
+// The ledger of writes.
+var (
+	rowRequestIDReused = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED, code: codes.InvalidArgument,
+		outcome: tally.OutcomeNotSent, domain: weSay,
+		message: "request_id was used for a request with other fields: the caller must give each request an id of its own",
+	}
+	rowOutcomeUnknown = row{
+		reason: tallydv1.ErrorReason_ERROR_REASON_REQUEST_OUTCOME_UNKNOWN, code: codes.Unknown,
+		outcome: tally.OutcomeUnknown, domain: weSay,
+		message: "an earlier request with this request_id left, and nobody knows what became of it: the caller should look before it sends another",
+	}
+)

@@ -111,6 +111,8 @@ var localRows = map[tallydv1.ErrorReason]row{
 	rowEventLogUnavailable.reason:   rowEventLogUnavailable,
 	rowEventLogFull.reason:          rowEventLogFull,
 	rowEventLogOff.reason:           rowEventLogOff,
+	rowRequestIDReused.reason:       rowRequestIDReused,
+	rowOutcomeUnknown.reason:        rowOutcomeUnknown,
 	rowCallerUnauthenticated.reason: rowCallerUnauthenticated,
 	rowCallerNotAllowed.reason:      rowCallerNotAllowed,
 	rowPanic.reason:                 rowPanic,

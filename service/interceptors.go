@@ -89,7 +89,8 @@ func (s *Server) unaryChain() grpc.ServerOption {
 		s.whoUnary,                    // before all that a stranger could cost
 		validateUnary(s.config.Check), // before the deadline starts to matter
 		s.limitDeadline,               // what is left is the caller's own time
-		s.mayUnary,                    // last: it may have to look something up
+		s.mayUnary,                    // late: it may have to look something up
+		s.once,                        // last: what is denied leaves nothing, and what is answered again is filtered again
 	)
 }
 

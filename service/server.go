@@ -49,6 +49,8 @@ type Config struct {
 	Credentials credentials.TransportCredentials
 	// Authority decides who may do what; nil lets whoever reaches the port do all.
 	Authority *Authority
+	// Ledger remembers writes by their request ids; nil refuses such ids.
+	Ledger *Ledger
 	// Audit gets a record of each write and each denial; nil for none.
 	Audit *slog.Logger
 	// Check validates requests.

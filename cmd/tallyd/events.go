@@ -46,6 +46,7 @@ type eventLog struct {
 	seal   events.Seal
 
 	upstream *service.Upstream
+	ledger   *service.Ledger
 	remove   string // a directory that goes with the process
 }
 
@@ -222,6 +223,7 @@ func (e *eventLog) run(ctx context.Context, log *slog.Logger) error {
 	running.Go(func() { e.hub.Run(ctx) })
 	running.Go(func() { e.keeper.Run(ctx) })
 	running.Go(func() { e.scrub.Run(ctx) })
+	running.Go(func() { e.ledger.Run(ctx) })
 	failed := make(chan error, 1)
 	if e.hooks != nil {
 		log.Info("port for deliveries open", slog.String("address", e.hooks.Addr().String()))
@@ -252,6 +254,9 @@ func (e *eventLog) close() {
 	}
 	if e.hooks != nil {
 		_ = e.hooks.Close() // closed already where it served
+	}
+	if e.ledger != nil {
+		e.ledger.Close()
 	}
 	if e.log != nil {
 		e.log.Close()

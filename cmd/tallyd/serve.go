@@ -326,6 +326,10 @@ func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 			return usageError{err}
 		}
 	}
+	if up.events != nil {
+		up.events.ledger = service.NewLedger(up.events.store, func() string { return up.keeper.Current().Alias() }, s.NATSURL == "", log)
+		config.Ledger = up.events.ledger
+	}
 	config.Reflection = s.Reflection == "on" || (s.Reflection == "auto" && (s.Sandbox || service.IsLocal(s.Listen)))
 	up.server = service.NewServer(config, func(to grpc.ServiceRegistrar) {
 		service.Register(to, up.client, service.HandlerConfig{Drift: up.drift, AllowPrivateWebhooks: s.Sandbox, Quota: up.quota, Events: up.events.streams()})

@@ -129,6 +129,10 @@ const (
 	ErrorReason_ERROR_REASON_EVENT_LOG_FULL ErrorReason = 47
 	// This tallyd keeps no log of events: its operator has not set --data-dir or --nats-url. FAILED_PRECONDITION.
 	ErrorReason_ERROR_REASON_EVENT_LOG_OFF ErrorReason = 48
+	// The request id was used for a request with other fields. INVALID_ARGUMENT: nothing was sent.
+	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 49
+	// An earlier request with this id left, and nobody knows what became of it. UNKNOWN: it is never sent again.
+	ErrorReason_ERROR_REASON_REQUEST_OUTCOME_UNKNOWN ErrorReason = 50
 )
 
 // Enum value maps for ErrorReason.
@@ -183,6 +187,8 @@ var (
 		46: "ERROR_REASON_EVENT_LOG_UNAVAILABLE",
 		47: "ERROR_REASON_EVENT_LOG_FULL",
 		48: "ERROR_REASON_EVENT_LOG_OFF",
+		49: "ERROR_REASON_REQUEST_ID_REUSED",
+		50: "ERROR_REASON_REQUEST_OUTCOME_UNKNOWN",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                 0,
@@ -234,6 +240,8 @@ var (
 		"ERROR_REASON_EVENT_LOG_UNAVAILABLE":       46,
 		"ERROR_REASON_EVENT_LOG_FULL":              47,
 		"ERROR_REASON_EVENT_LOG_OFF":               48,
+		"ERROR_REASON_REQUEST_ID_REUSED":           49,
+		"ERROR_REASON_REQUEST_OUTCOME_UNKNOWN":     50,
 	}
 )
 
@@ -268,7 +276,7 @@ var File_tallyd_v1_errors_proto protoreflect.FileDescriptor
 
 const file_tallyd_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x16tallyd/v1/errors.proto\x12\ttallyd.v1*\xca\r\n" +
+	"\x16tallyd/v1/errors.proto\x12\ttallyd.v1*\x98\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12#\n" +
 	"\x1fERROR_REASON_TALLY_KEY_REJECTED\x10\x01\x12*\n" +
@@ -319,7 +327,9 @@ const file_tallyd_v1_errors_proto_rawDesc = "" +
 	"\x1aERROR_REASON_EVENT_LOG_GAP\x10-\x12&\n" +
 	"\"ERROR_REASON_EVENT_LOG_UNAVAILABLE\x10.\x12\x1f\n" +
 	"\x1bERROR_REASON_EVENT_LOG_FULL\x10/\x12\x1e\n" +
-	"\x1aERROR_REASON_EVENT_LOG_OFF\x100BM\n" +
+	"\x1aERROR_REASON_EVENT_LOG_OFF\x100\x12\"\n" +
+	"\x1eERROR_REASON_REQUEST_ID_REUSED\x101\x12(\n" +
+	"$ERROR_REASON_REQUEST_OUTCOME_UNKNOWN\x102BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 
 var (

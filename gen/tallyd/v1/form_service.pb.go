@@ -169,7 +169,10 @@ type CreateFormRequest struct {
 	// Template to start from.
 	TemplateId *string `protobuf:"bytes,5,opt,name=template_id,json=templateId,proto3,oneof" json:"template_id,omitempty"`
 	// Settings of the form; Tally's defaults when absent.
-	Settings      *FormSettings `protobuf:"bytes,6,opt,name=settings,proto3" json:"settings,omitempty"`
+	Settings *FormSettings `protobuf:"bytes,6,opt,name=settings,proto3" json:"settings,omitempty"`
+	// Id of this request, of the caller's making (a UUID), by which it may be sent again after a failure: the same id with the same fields
+	// answers what the first try brought and makes nothing twice. Kept for a day. Needs a tallyd that keeps a log of events.
+	RequestId     string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -244,6 +247,13 @@ func (x *CreateFormRequest) GetSettings() *FormSettings {
 		return x.Settings
 	}
 	return nil
+}
+
+func (x *CreateFormRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // CreateFormResponse holds the new form.
@@ -1135,7 +1145,7 @@ const file_tallyd_v1_form_service_proto_rawDesc = "" +
 	"\x05forms\x18\x01 \x03(\v2\x0f.tallyd.v1.FormB\t\xea\xe0\x18\x05itemsR\x05forms\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xa0\xe1\x18\x01R\rnextPageToken\x12(\n" +
 	"\n" +
-	"total_size\x18\x03 \x01(\x05B\t\xea\xe0\x18\x05totalR\ttotalSize\"\xf7\x02\n" +
+	"total_size\x18\x03 \x01(\x05B\t\xea\xe0\x18\x05totalR\ttotalSize\"\xa8\x03\n" +
 	"\x11CreateFormRequest\x12>\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x15.tallyd.v1.FormStatusB\x0f\xe0A\x02\xbaH\t\x82\x01\x06\x18\x01\x18\x02\x18\x03R\x06status\x12-\n" +
 	"\x06blocks\x18\x02 \x03(\v2\x10.tallyd.v1.BlockB\x03\xe0A\x02R\x06blocks\x121\n" +
@@ -1143,7 +1153,9 @@ const file_tallyd_v1_form_service_proto_rawDesc = "" +
 	"\tfolder_id\x18\x04 \x01(\tB\t\xbaH\x06r\x04\xe8\xe0\x18\x01H\x01R\bfolderId\x88\x01\x01\x12/\n" +
 	"\vtemplate_id\x18\x05 \x01(\tB\t\xbaH\x06r\x04\xe8\xe0\x18\x01H\x02R\n" +
 	"templateId\x88\x01\x01\x123\n" +
-	"\bsettings\x18\x06 \x01(\v2\x17.tallyd.v1.FormSettingsR\bsettingsB\x0f\n" +
+	"\bsettings\x18\x06 \x01(\v2\x17.tallyd.v1.FormSettingsR\bsettings\x12/\n" +
+	"\n" +
+	"request_id\x18\a \x01(\tB\x10\xbaH\t\xd8\x01\x01r\x04\xf0\xe0\x18\x01\xa0\xe1\x18\x01R\trequestIdB\x0f\n" +
 	"\r_workspace_idB\f\n" +
 	"\n" +
 	"_folder_idB\x0e\n" +

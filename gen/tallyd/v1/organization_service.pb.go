@@ -373,7 +373,10 @@ type CreateInvitesRequest struct {
 	// Workspaces that the invites open; at least one.
 	WorkspaceIds []string `protobuf:"bytes,2,rep,name=workspace_ids,json=workspaceIds,proto3" json:"workspace_ids,omitempty"`
 	// Mail addresses to invite, one element each; at least one.
-	Emails        []string `protobuf:"bytes,3,rep,name=emails,proto3" json:"emails,omitempty"`
+	Emails []string `protobuf:"bytes,3,rep,name=emails,proto3" json:"emails,omitempty"`
+	// Id of this request, of the caller's making (a UUID), by which it may be sent again after a failure: the same id with the same fields
+	// answers what the first try brought and makes nothing twice. Kept for a day. Needs a tallyd that keeps a log of events.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -427,6 +430,13 @@ func (x *CreateInvitesRequest) GetEmails() []string {
 		return x.Emails
 	}
 	return nil
+}
+
+func (x *CreateInvitesRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // CreateInvitesResponse is empty: what Tally answers is not settled.
@@ -592,11 +602,13 @@ const file_tallyd_v1_organization_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\f\xbaH\x05r\x03\x18\x80 \xa0\xe1\x18\x01R\tpageToken\"p\n" +
 	"\x13ListInvitesResponse\x12+\n" +
 	"\ainvites\x18\x01 \x03(\v2\x11.tallyd.v1.InviteR\ainvites\x12,\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xa0\xe1\x18\x01R\rnextPageToken\"\xbe\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xa0\xe1\x18\x01R\rnextPageToken\"\xef\x01\n" +
 	"\x14CreateInvitesRequest\x125\n" +
 	"\x0forganization_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x0eorganizationId\x12:\n" +
 	"\rworkspace_ids\x18\x02 \x03(\tB\x15\xe0A\x02\xbaH\x0f\x92\x01\f\b\x01\x10d\"\x06r\x04\xe8\xe0\x18\x01R\fworkspaceIds\x123\n" +
-	"\x06emails\x18\x03 \x03(\tB\x1b\xe0A\x02\xbaH\x0f\x92\x01\f\b\x01\x10d\x18\x01\"\x04r\x02`\x01\x9a\xe1\x18\x02, R\x06emails\"\x17\n" +
+	"\x06emails\x18\x03 \x03(\tB\x1b\xe0A\x02\xbaH\x0f\x92\x01\f\b\x01\x10d\x18\x01\"\x04r\x02`\x01\x9a\xe1\x18\x02, R\x06emails\x12/\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x10\xbaH\t\xd8\x01\x01r\x04\xf0\xe0\x18\x01\xa0\xe1\x18\x01R\trequestId\"\x17\n" +
 	"\x15CreateInvitesResponse\"\x9e\x01\n" +
 	"\x13CancelInviteRequest\x125\n" +
 	"\x0forganization_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x0eorganizationId\x12)\n" +

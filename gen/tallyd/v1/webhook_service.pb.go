@@ -161,8 +161,11 @@ type CreateWebhookRequest struct {
 	HttpHeaders *HttpHeaders `protobuf:"bytes,5,opt,name=http_headers,json=httpHeaders,proto3" json:"http_headers,omitempty"`
 	// Name of the integration that creates the webhook, such as "N8N"; people can remove such a webhook only there.
 	ExternalSubscriber *string `protobuf:"bytes,6,opt,name=external_subscriber,json=externalSubscriber,proto3,oneof" json:"external_subscriber,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Id of this request, of the caller's making (a UUID), by which it may be sent again after a failure: the same id with the same fields
+	// answers what the first try brought and makes nothing twice. Kept for a day. Needs a tallyd that keeps a log of events.
+	RequestId     string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateWebhookRequest) Reset() {
@@ -233,6 +236,13 @@ func (x *CreateWebhookRequest) GetHttpHeaders() *HttpHeaders {
 func (x *CreateWebhookRequest) GetExternalSubscriber() string {
 	if x != nil && x.ExternalSubscriber != nil {
 		return *x.ExternalSubscriber
+	}
+	return ""
+}
+
+func (x *CreateWebhookRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -775,7 +785,7 @@ const file_tallyd_v1_webhook_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xa0\xe1\x18\x01R\rnextPageToken\x12-\n" +
 	"\n" +
 	"total_size\x18\x03 \x01(\x05B\x0e\xea\xe0\x18\n" +
-	"totalCountR\ttotalSize\"\xa4\x03\n" +
+	"totalCountR\ttotalSize\"\xd5\x03\n" +
 	"\x14CreateWebhookRequest\x12%\n" +
 	"\aform_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\x06formId\x12\"\n" +
 	"\x03url\x18\x02 \x01(\tB\x10\xe0A\x02\xbaH\n" +
@@ -785,7 +795,9 @@ const file_tallyd_v1_webhook_service_proto_rawDesc = "" +
 	"\x0esigning_secret\x18\x04 \x01(\tB\x11\xbaH\ar\x05\x10\x01\x18\x80\b\x88\xe1\x18\x01\x80\x01\x01H\x00R\rsigningSecret\x88\x01\x01\x12F\n" +
 	"\fhttp_headers\x18\x05 \x01(\v2\x16.tallyd.v1.HttpHeadersB\v\x88\xe1\x18\x01\x90\xe1\x18\x01\x80\x01\x01R\vhttpHeaders\x12@\n" +
 	"\x13external_subscriber\x18\x06 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x02H\x01R\x12externalSubscriber\x88\x01\x01B\x11\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02H\x01R\x12externalSubscriber\x88\x01\x01\x12/\n" +
+	"\n" +
+	"request_id\x18\a \x01(\tB\x10\xbaH\t\xd8\x01\x01r\x04\xf0\xe0\x18\x01\xa0\xe1\x18\x01R\trequestIdB\x11\n" +
 	"\x0f_signing_secretB\x16\n" +
 	"\x14_external_subscriber\"E\n" +
 	"\x15CreateWebhookResponse\x12,\n" +

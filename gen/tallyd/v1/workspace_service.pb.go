@@ -149,7 +149,10 @@ func (x *ListWorkspacesResponse) GetTotalSize() int32 {
 type CreateWorkspaceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the workspace.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Id of this request, of the caller's making (a UUID), by which it may be sent again after a failure: the same id with the same fields
+	// answers what the first try brought and makes nothing twice. Kept for a day. Needs a tallyd that keeps a log of events.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -187,6 +190,13 @@ func (*CreateWorkspaceRequest) Descriptor() ([]byte, []int) {
 func (x *CreateWorkspaceRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateWorkspaceRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -651,8 +661,11 @@ type CreateFolderRequest struct {
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// Folder to create it in; the top level when absent.
 	ParentFolderId *string `protobuf:"bytes,3,opt,name=parent_folder_id,json=parentFolderId,proto3,oneof" json:"parent_folder_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Id of this request, of the caller's making (a UUID), by which it may be sent again after a failure: the same id with the same fields
+	// answers what the first try brought and makes nothing twice. Kept for a day. Needs a tallyd that keeps a log of events.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateFolderRequest) Reset() {
@@ -702,6 +715,13 @@ func (x *CreateFolderRequest) GetName() string {
 func (x *CreateFolderRequest) GetParentFolderId() string {
 	if x != nil && x.ParentFolderId != nil {
 		return *x.ParentFolderId
+	}
+	return ""
+}
+
+func (x *CreateFolderRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -978,9 +998,11 @@ const file_tallyd_v1_workspace_service_proto_rawDesc = "" +
 	"workspaces\x12,\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xa0\xe1\x18\x01R\rnextPageToken\x12(\n" +
 	"\n" +
-	"total_size\x18\x03 \x01(\x05B\t\xea\xe0\x18\x05totalR\ttotalSize\";\n" +
+	"total_size\x18\x03 \x01(\x05B\t\xea\xe0\x18\x05totalR\ttotalSize\"l\n" +
 	"\x16CreateWorkspaceRequest\x12!\n" +
-	"\x04name\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80 R\x04name\"M\n" +
+	"\x04name\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80 R\x04name\x12/\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x10\xbaH\t\xd8\x01\x01r\x04\xf0\xe0\x18\x01\xa0\xe1\x18\x01R\trequestId\"M\n" +
 	"\x17CreateWorkspaceResponse\x122\n" +
 	"\tworkspace\x18\x01 \x01(\v2\x14.tallyd.v1.WorkspaceR\tworkspace\"F\n" +
 	"\x13GetWorkspaceRequest\x12/\n" +
@@ -1004,11 +1026,13 @@ const file_tallyd_v1_workspace_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\f\xbaH\x05r\x03\x18\x80 \xa0\xe1\x18\x01R\tpageToken\"p\n" +
 	"\x13ListFoldersResponse\x12+\n" +
 	"\afolders\x18\x01 \x03(\v2\x11.tallyd.v1.FolderR\afolders\x12,\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xa0\xe1\x18\x01R\rnextPageToken\"\xc4\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x04\xa0\xe1\x18\x01R\rnextPageToken\"\xf5\x01\n" +
 	"\x13CreateFolderRequest\x12/\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xe8\xe0\x18\x01R\vworkspaceId\x12!\n" +
 	"\x04name\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80 R\x04name\x12D\n" +
-	"\x10parent_folder_id\x18\x03 \x01(\tB\x15\xbaH\x06r\x04\xe8\xe0\x18\x01\xea\xe0\x18\bparentIdH\x00R\x0eparentFolderId\x88\x01\x01B\x13\n" +
+	"\x10parent_folder_id\x18\x03 \x01(\tB\x15\xbaH\x06r\x04\xe8\xe0\x18\x01\xea\xe0\x18\bparentIdH\x00R\x0eparentFolderId\x88\x01\x01\x12/\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x10\xbaH\t\xd8\x01\x01r\x04\xf0\xe0\x18\x01\xa0\xe1\x18\x01R\trequestIdB\x13\n" +
 	"\x11_parent_folder_id\"A\n" +
 	"\x14CreateFolderResponse\x12)\n" +
 	"\x06folder\x18\x01 \x01(\v2\x11.tallyd.v1.FolderR\x06folder\"\xd7\x01\n" +

@@ -81,6 +81,63 @@ func (Source) EnumDescriptor() ([]byte, []int) {
 	return file_tallyd_log_v1_log_proto_rawDescGZIP(), []int{0}
 }
 
+// WriteState is how far a write with a request id is.
+type WriteState int32
+
+const (
+	// Not said; no record has it.
+	WriteState_WRITE_STATE_UNSPECIFIED WriteState = 0
+	// It is meant to be sent, and nothing has left.
+	WriteState_WRITE_STATE_INTENT WriteState = 1
+	// Its first byte may have left.
+	WriteState_WRITE_STATE_SENT WriteState = 2
+	// It was carried out.
+	WriteState_WRITE_STATE_DONE WriteState = 3
+)
+
+// Enum value maps for WriteState.
+var (
+	WriteState_name = map[int32]string{
+		0: "WRITE_STATE_UNSPECIFIED",
+		1: "WRITE_STATE_INTENT",
+		2: "WRITE_STATE_SENT",
+		3: "WRITE_STATE_DONE",
+	}
+	WriteState_value = map[string]int32{
+		"WRITE_STATE_UNSPECIFIED": 0,
+		"WRITE_STATE_INTENT":      1,
+		"WRITE_STATE_SENT":        2,
+		"WRITE_STATE_DONE":        3,
+	}
+)
+
+func (x WriteState) Enum() *WriteState {
+	p := new(WriteState)
+	*p = x
+	return p
+}
+
+func (x WriteState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WriteState) Descriptor() protoreflect.EnumDescriptor {
+	return file_tallyd_log_v1_log_proto_enumTypes[1].Descriptor()
+}
+
+func (WriteState) Type() protoreflect.EnumType {
+	return &file_tallyd_log_v1_log_proto_enumTypes[1]
+}
+
+func (x WriteState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WriteState.Descriptor instead.
+func (WriteState) EnumDescriptor() ([]byte, []int) {
+	return file_tallyd_log_v1_log_proto_rawDescGZIP(), []int{1}
+}
+
 // Entry is one entry of a form's log. Entries of a form are numbered without a gap, and each names the checksum of the one before.
 type Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -687,6 +744,97 @@ func (x *Positions) GetIdentity() string {
 	return ""
 }
 
+// Write is a write with a request id.
+type Write struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How far it is.
+	State WriteState `protobuf:"varint,1,opt,name=state,proto3,enum=tallyd.log.v1.WriteState" json:"state,omitempty"`
+	// SHA-256 of the request without its id.
+	Digest []byte `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Process that began it.
+	Process string `protobuf:"bytes,3,opt,name=process,proto3" json:"process,omitempty"`
+	// When it is over whatever became of it, should its process be gone.
+	LeaseTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=lease_time,json=leaseTime,proto3" json:"lease_time,omitempty"`
+	// When it was begun.
+	BeginTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=begin_time,json=beginTime,proto3" json:"begin_time,omitempty"`
+	// The response, once it is done. It may hold the secret of a webhook.
+	Response      []byte `protobuf:"bytes,6,opt,name=response,proto3" json:"response,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Write) Reset() {
+	*x = Write{}
+	mi := &file_tallyd_log_v1_log_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Write) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Write) ProtoMessage() {}
+
+func (x *Write) ProtoReflect() protoreflect.Message {
+	mi := &file_tallyd_log_v1_log_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Write.ProtoReflect.Descriptor instead.
+func (*Write) Descriptor() ([]byte, []int) {
+	return file_tallyd_log_v1_log_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Write) GetState() WriteState {
+	if x != nil {
+		return x.State
+	}
+	return WriteState_WRITE_STATE_UNSPECIFIED
+}
+
+func (x *Write) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *Write) GetProcess() string {
+	if x != nil {
+		return x.Process
+	}
+	return ""
+}
+
+func (x *Write) GetLeaseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LeaseTime
+	}
+	return nil
+}
+
+func (x *Write) GetBeginTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BeginTime
+	}
+	return nil
+}
+
+func (x *Write) GetResponse() []byte {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
 var File_tallyd_log_v1_log_proto protoreflect.FileDescriptor
 
 const file_tallyd_log_v1_log_proto_rawDesc = "" +
@@ -741,12 +889,27 @@ const file_tallyd_log_v1_log_proto_rawDesc = "" +
 	"\tPositions\x12\x12\n" +
 	"\x04last\x18\x01 \x01(\x04R\x04last\x12\x12\n" +
 	"\x04cuts\x18\x02 \x03(\x04R\x04cuts\x12\x1a\n" +
-	"\bidentity\x18\x03 \x01(\tR\bidentity*_\n" +
+	"\bidentity\x18\x03 \x01(\tR\bidentity\"\x81\x02\n" +
+	"\x05Write\x12/\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x19.tallyd.log.v1.WriteStateR\x05state\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x18\n" +
+	"\aprocess\x18\x03 \x01(\tR\aprocess\x129\n" +
+	"\n" +
+	"lease_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tleaseTime\x129\n" +
+	"\n" +
+	"begin_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tbeginTime\x12\x1f\n" +
+	"\bresponse\x18\x06 \x01(\fB\x03\x80\x01\x01R\bresponse*_\n" +
 	"\x06Source\x12\x16\n" +
 	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSOURCE_DELIVERY\x10\x01\x12\x15\n" +
 	"\x11SOURCE_RECONCILED\x10\x02\x12\x11\n" +
-	"\rSOURCE_CALLER\x10\x03BV\n" +
+	"\rSOURCE_CALLER\x10\x03*m\n" +
+	"\n" +
+	"WriteState\x12\x1b\n" +
+	"\x17WRITE_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12WRITE_STATE_INTENT\x10\x01\x12\x14\n" +
+	"\x10WRITE_STATE_SENT\x10\x02\x12\x14\n" +
+	"\x10WRITE_STATE_DONE\x10\x03BV\n" +
 	"\x10io.tallyd.log.v1P\x01Z0github.com/tallyd/tallyd/gen/tallyd/log/v1;logv1\xaa\x02\rTallyd.Log.V1b\x06proto3"
 
 var (
@@ -761,38 +924,43 @@ func file_tallyd_log_v1_log_proto_rawDescGZIP() []byte {
 	return file_tallyd_log_v1_log_proto_rawDescData
 }
 
-var file_tallyd_log_v1_log_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tallyd_log_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_tallyd_log_v1_log_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_tallyd_log_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_tallyd_log_v1_log_proto_goTypes = []any{
 	(Source)(0),                   // 0: tallyd.log.v1.Source
-	(*Entry)(nil),                 // 1: tallyd.log.v1.Entry
-	(*Tombstone)(nil),             // 2: tallyd.log.v1.Tombstone
-	(*Form)(nil),                  // 3: tallyd.log.v1.Form
-	(*Floor)(nil),                 // 4: tallyd.log.v1.Floor
-	(*Webhook)(nil),               // 5: tallyd.log.v1.Webhook
-	(*Secret)(nil),                // 6: tallyd.log.v1.Secret
-	(*Positions)(nil),             // 7: tallyd.log.v1.Positions
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(WriteState)(0),               // 1: tallyd.log.v1.WriteState
+	(*Entry)(nil),                 // 2: tallyd.log.v1.Entry
+	(*Tombstone)(nil),             // 3: tallyd.log.v1.Tombstone
+	(*Form)(nil),                  // 4: tallyd.log.v1.Form
+	(*Floor)(nil),                 // 5: tallyd.log.v1.Floor
+	(*Webhook)(nil),               // 6: tallyd.log.v1.Webhook
+	(*Secret)(nil),                // 7: tallyd.log.v1.Secret
+	(*Positions)(nil),             // 8: tallyd.log.v1.Positions
+	(*Write)(nil),                 // 9: tallyd.log.v1.Write
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_tallyd_log_v1_log_proto_depIdxs = []int32{
 	0,  // 0: tallyd.log.v1.Entry.source:type_name -> tallyd.log.v1.Source
-	8,  // 1: tallyd.log.v1.Entry.receive_time:type_name -> google.protobuf.Timestamp
-	8,  // 2: tallyd.log.v1.Entry.event_time:type_name -> google.protobuf.Timestamp
-	2,  // 3: tallyd.log.v1.Entry.tombstone:type_name -> tallyd.log.v1.Tombstone
-	8,  // 4: tallyd.log.v1.Form.begin_time:type_name -> google.protobuf.Timestamp
-	8,  // 5: tallyd.log.v1.Form.watch_time:type_name -> google.protobuf.Timestamp
-	4,  // 6: tallyd.log.v1.Form.floor:type_name -> tallyd.log.v1.Floor
-	5,  // 7: tallyd.log.v1.Form.webhook:type_name -> tallyd.log.v1.Webhook
-	8,  // 8: tallyd.log.v1.Form.reconcile_time:type_name -> google.protobuf.Timestamp
-	4,  // 9: tallyd.log.v1.Form.checkpoint:type_name -> tallyd.log.v1.Floor
-	8,  // 10: tallyd.log.v1.Floor.time:type_name -> google.protobuf.Timestamp
-	6,  // 11: tallyd.log.v1.Webhook.secrets:type_name -> tallyd.log.v1.Secret
-	8,  // 12: tallyd.log.v1.Secret.replace_time:type_name -> google.protobuf.Timestamp
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	10, // 1: tallyd.log.v1.Entry.receive_time:type_name -> google.protobuf.Timestamp
+	10, // 2: tallyd.log.v1.Entry.event_time:type_name -> google.protobuf.Timestamp
+	3,  // 3: tallyd.log.v1.Entry.tombstone:type_name -> tallyd.log.v1.Tombstone
+	10, // 4: tallyd.log.v1.Form.begin_time:type_name -> google.protobuf.Timestamp
+	10, // 5: tallyd.log.v1.Form.watch_time:type_name -> google.protobuf.Timestamp
+	5,  // 6: tallyd.log.v1.Form.floor:type_name -> tallyd.log.v1.Floor
+	6,  // 7: tallyd.log.v1.Form.webhook:type_name -> tallyd.log.v1.Webhook
+	10, // 8: tallyd.log.v1.Form.reconcile_time:type_name -> google.protobuf.Timestamp
+	5,  // 9: tallyd.log.v1.Form.checkpoint:type_name -> tallyd.log.v1.Floor
+	10, // 10: tallyd.log.v1.Floor.time:type_name -> google.protobuf.Timestamp
+	7,  // 11: tallyd.log.v1.Webhook.secrets:type_name -> tallyd.log.v1.Secret
+	10, // 12: tallyd.log.v1.Secret.replace_time:type_name -> google.protobuf.Timestamp
+	1,  // 13: tallyd.log.v1.Write.state:type_name -> tallyd.log.v1.WriteState
+	10, // 14: tallyd.log.v1.Write.lease_time:type_name -> google.protobuf.Timestamp
+	10, // 15: tallyd.log.v1.Write.begin_time:type_name -> google.protobuf.Timestamp
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_tallyd_log_v1_log_proto_init() }
@@ -810,8 +978,8 @@ func file_tallyd_log_v1_log_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tallyd_log_v1_log_proto_rawDesc), len(file_tallyd_log_v1_log_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   7,
+			NumEnums:      2,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

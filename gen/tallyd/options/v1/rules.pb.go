@@ -32,6 +32,14 @@ var file_tallyd_options_v1_rules_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "varint,50701,opt,name=id",
 		Filename:      "tallyd/options/v1/rules.proto",
 	},
+	{
+		ExtendedType:  (*validate.StringRules)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         50702,
+		Name:          "tallyd.options.v1.request_id",
+		Tag:           "varint,50702,opt,name=request_id",
+		Filename:      "tallyd/options/v1/rules.proto",
+	},
 }
 
 // Extension fields to validate.StringRules.
@@ -40,6 +48,10 @@ var (
 	//
 	// optional bool id = 50701;
 	E_Id = &file_tallyd_options_v1_rules_proto_extTypes[0]
+	// The string is an id that a caller gives a request.
+	//
+	// optional bool request_id = 50702;
+	E_RequestId = &file_tallyd_options_v1_rules_proto_extTypes[1]
 )
 
 var File_tallyd_options_v1_rules_proto protoreflect.FileDescriptor
@@ -49,7 +61,11 @@ const file_tallyd_options_v1_rules_proto_rawDesc = "" +
 	"\x1dtallyd/options/v1/rules.proto\x12\x11tallyd.options.v1\x1a\x1bbuf/validate/validate.proto:\xa0\x01\n" +
 	"\x02id\x12\x19.buf.validate.StringRules\x18\x8d\x8c\x03 \x01(\bBs\xc2Hp\n" +
 	"n\n" +
-	"\x0fstring.tally_id\x12+must be 1 to 64 letters, digits, '-' or '_'\x1a.!rule || this.matches('^[A-Za-z0-9_-]{1,64}$')R\x02idBf\n" +
+	"\x0fstring.tally_id\x12+must be 1 to 64 letters, digits, '-' or '_'\x1a.!rule || this.matches('^[A-Za-z0-9_-]{1,64}$')R\x02id:\xc2\x01\n" +
+	"\n" +
+	"request_id\x12\x19.buf.validate.StringRules\x18\x8e\x8c\x03 \x01(\bB\x85\x01\xc2H\x81\x01\n" +
+	"\x7f\n" +
+	"\x11string.request_id\x129must be 8 to 128 letters, digits, '-' or '_', best a UUID\x1a/!rule || this.matches('^[A-Za-z0-9_-]{8,128}$')R\trequestIdBf\n" +
 	"\x14io.tallyd.options.v1P\x01Z8github.com/tallyd/tallyd/gen/tallyd/options/v1;optionsv1\xaa\x02\x11Tallyd.Options.V1"
 
 var file_tallyd_options_v1_rules_proto_goTypes = []any{
@@ -57,10 +73,11 @@ var file_tallyd_options_v1_rules_proto_goTypes = []any{
 }
 var file_tallyd_options_v1_rules_proto_depIdxs = []int32{
 	0, // 0: tallyd.options.v1.id:extendee -> buf.validate.StringRules
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	0, // [0:1] is the sub-list for extension extendee
+	0, // 1: tallyd.options.v1.request_id:extendee -> buf.validate.StringRules
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	0, // [0:2] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -76,7 +93,7 @@ func file_tallyd_options_v1_rules_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tallyd_options_v1_rules_proto_rawDesc), len(file_tallyd_options_v1_rules_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 1,
+			NumExtensions: 2,
 			NumServices:   0,
 		},
 		GoTypes:           file_tallyd_options_v1_rules_proto_goTypes,
