@@ -215,7 +215,7 @@ func (e *eventLog) show() *statuspage.Events {
 }
 
 // intakeDrain bounds how long deliveries under way may take when the process stops.
-const intakeDrain = 5 * time.Second
+const intakeDrain = 2 * time.Second
 
 // run works until ctx ends, then lets deliveries under way be finished.
 func (e *eventLog) run(ctx context.Context, log *slog.Logger) error {

@@ -143,8 +143,8 @@ func (l *Log) decode(m store.Message) (Entry, error) {
 	return e, err
 }
 
-// unreadable tells an entry that is not readable from a store that is not.
-func unreadable(err error) bool { return errors.Is(err, errDamaged) || errors.Is(err, errNewer) }
+// unreadable tells an entry that nobody can read any more from one that this version cannot.
+func unreadable(err error) bool { return errors.Is(err, errDamaged) }
 
 // lostRange is what was told as lost.
 type lostRange struct {

@@ -164,11 +164,20 @@ func (r *reader) pop() *Record {
 	return nil
 }
 
+const (
+	// mostRead is how many entries are read at once of all forms, leastRead of each.
+	mostRead  = 256
+	leastRead = 8
+)
+
 // catchUp reads what comes next from the log, up to a position at most: of each form a part, up to where all of them are known.
 func (r *reader) catchUp(ctx context.Context, horizon uint64) error {
 	var messages []store.Message
-	for _, form := range r.selection.Named() {
-		part, more, err := r.log.store.Read(ctx, store.Query{Filter: formFilter(form), From: r.at.Position + 1})
+	forms := r.selection.Named()
+	for _, form := range forms {
+		part, more, err := r.log.store.Read(ctx, store.Query{
+			Filter: formFilter(form), From: r.at.Position + 1, Most: max(mostRead/len(forms), leastRead),
+		})
 		if err != nil {
 			return err
 		}
@@ -183,7 +192,11 @@ func (r *reader) catchUp(ctx context.Context, horizon uint64) error {
 			break
 		}
 		if err := r.check(ctx, m); err != nil {
-			return err
+			if len(r.records) == 0 {
+				return err
+			}
+			r.scanned = m.Position - 1 // what comes before it is handed out first
+			return nil
 		}
 	}
 	r.scanned = horizon
@@ -195,6 +208,9 @@ func (r *reader) check(ctx context.Context, m store.Message) error {
 	e, err := r.log.decode(m)
 	if unreadable(err) {
 		return nil // the entry behind it shows the gap
+	}
+	if err != nil {
+		return err
 	}
 	form := e.GetFormId()
 	next, gap, err := r.log.advance(ctx, r.chains[form], e)

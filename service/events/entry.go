@@ -23,7 +23,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var (
 	errDamaged = errors.New("the entry is damaged")
-	errNewer   = errors.New("the entry is of a newer format than this version reads")
+	// errNewer is no damage: a newer version reads it, and this one must not go on behind it.
+	errNewer = fmt.Errorf("%w: an entry is of a newer format than this version reads", store.ErrUnavailable)
 )
 
 // Entry is an entry of a form's log as it is stored.

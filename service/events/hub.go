@@ -158,6 +158,9 @@ func (h *Hub) take(ctx context.Context, m store.Message) error {
 		h.add(m.Position) // the entry behind it will show the gap
 		return nil
 	}
+	if err != nil {
+		return err
+	}
 	form := e.GetFormId()
 	next, gap, err := h.log.advance(ctx, h.chains[form], e)
 	if err != nil {

@@ -99,8 +99,10 @@ type Log struct {
 	floors sync.Map                                       // by form, the time before which nothing is left
 	taken  atomic.Pointer[func(form string, upTo uint64)] // is told what retention takes
 
-	// Of the writer alone.
+	// Of the writer alone: the ends of the forms' logs, and that of all. What they say holds as long as nobody else writes.
 	tails map[string]*tail
+	last  uint64
+	known bool // last is
 }
 
 // Observer is told of what happens; each must be quick. The zero value tells nobody.
@@ -187,7 +189,9 @@ func (l *Log) writeGroup(ctx context.Context, group []*pending) {
 		if group, err = l.writeOnce(ctx, group); err == nil {
 			continue
 		}
-		if errors.Is(err, store.ErrConflict) && try < mostTries {
+		if conflict, ok := errors.AsType[*store.ConflictError](err); ok && try < mostTries {
+			// The engine knows best, also where damage made it of two minds.
+			l.last, l.known = conflict.Last, conflict.Last != 0
 			continue
 		}
 		for _, p := range group {
@@ -204,6 +208,9 @@ func (l *Log) writeOnce(ctx context.Context, group []*pending) ([]*pending, erro
 		plans []plan
 		later []*pending
 	)
+	if err := l.begin(ctx); err != nil {
+		return group, err
+	}
 	inGroup := map[string]bool{}
 	for i, p := range group {
 		subject := eventSubject(p.Form, p.Submission)
@@ -213,7 +220,7 @@ func (l *Log) writeOnce(ctx context.Context, group []*pending) ([]*pending, erro
 		}
 		next, done, err := l.plan(ctx, p)
 		if err != nil {
-			l.forget(ready)
+			l.forget()
 			return append(append(ready, group[i:]...), later...), err
 		}
 		if done {
@@ -227,7 +234,23 @@ func (l *Log) writeOnce(ctx context.Context, group []*pending) ([]*pending, erro
 		p.finish(Stored, nil)
 	}
 	if err != nil {
-		l.forget(ready)
+		l.forget()
 	}
 	return append(ready[n:], later...), err
+}
+
+// begin learns where the log ends, before it learns where those of the forms do: what somebody else writes in between fails the next write.
+func (l *Log) begin(ctx context.Context) error {
+	if l.known {
+		return nil
+	}
+	state, err := l.store.State(ctx)
+	l.last, l.known = state.Last, err == nil
+	return err
+}
+
+// forget lets all that the writer knows be read again: a write failed, or somebody else wrote.
+func (l *Log) forget() {
+	l.known = false
+	clear(l.tails)
 }

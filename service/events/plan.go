@@ -15,11 +15,10 @@ import (
 	"github.com/tallyd/tallyd/service/store"
 )
 
-// tail is the end of a form's log as the writer knows it. It may be wrong where another replica wrote, which the store's conditions show.
+// tail is the end of a form's log as the writer knows it.
 type tail struct {
 	sequence uint64
 	checksum uint32
-	position uint64 // 0 for a log without entries
 	// submissions are those with an entry, by hash: enough to know which have none without asking.
 	submissions map[uint64]struct{}
 	seed        maphash.Seed
@@ -82,7 +81,6 @@ func (l *Log) tailOf(ctx context.Context, form string) (*tail, error) {
 // continueAt makes the last entry of a form the end of its log. Where it cannot be read its number is that behind the last one that can,
 // and nobody will use it again.
 func (l *Log) continueAt(ctx context.Context, t *tail, last store.Message) error {
-	t.position = last.Position
 	e, err := l.decode(last)
 	if errors.Is(err, errNewer) {
 		return err // whoever wrote it must write what follows
@@ -103,13 +101,6 @@ func (l *Log) continueAt(ctx context.Context, t *tail, last store.Message) error
 	t.sequence++
 	t.checksum = 0
 	return nil
-}
-
-// forget lets the ends of these forms' logs be read again.
-func (l *Log) forget(group []*pending) {
-	for _, p := range group {
-		delete(l.tails, p.Form)
-	}
 }
 
 // plan says what to write for a piece of news, or finishes it where there is nothing to write.
@@ -191,6 +182,7 @@ func (l *Log) keepAside(ctx context.Context, p *pending) {
 	if err == nil {
 		subject := conflictSubject(p.Form, p.Submission, sum)
 		_, err = l.store.Append(ctx, []store.Draft{{Subject: subject, Data: data, Behind: &store.Condition{Filter: subject}}})
+		l.known = false // the log has a new end
 	}
 	attrs := []any{slog.String("form", p.Form), slog.String("submission", p.Submission)}
 	if err != nil {
@@ -258,14 +250,9 @@ func (l *Log) carryOut(ctx context.Context, plans []plan) (int, error) {
 // append writes plans of one draft each, or one plan whole.
 func (l *Log) append(ctx context.Context, plans []plan) (int, error) {
 	var drafts []store.Draft
-	last := map[*tail]int{} // the draft that is the end of a form's log, from 1
 	for _, n := range plans {
-		condition := &store.Condition{Filter: formFilter(n.news.Form), Position: n.tail.position, Draft: last[n.tail]}
-		for i, d := range n.drafts {
-			if i == 0 {
-				d.Behind = condition
-				last[n.tail] = len(drafts) + 1
-			}
+		for _, d := range n.drafts {
+			d.Behind = &store.Condition{Position: l.last, Draft: len(drafts)}
 			drafts = append(drafts, d)
 		}
 	}
@@ -276,9 +263,11 @@ func (l *Log) append(ctx context.Context, plans []plan) (int, error) {
 	} else {
 		positions, err = l.store.Append(ctx, drafts)
 	}
+	if len(positions) > 0 {
+		l.last = positions[len(positions)-1]
+	}
 	stored := min(len(positions), len(plans))
-	for i, n := range plans[:stored] {
-		n.tail.position = positions[i]
+	for _, n := range plans[:stored] {
 		n.tail.submissions[n.tail.hash(n.news.Submission)] = struct{}{}
 		if n.erase != 0 {
 			l.erase(ctx, n.news.Form, n.news.Submission, n.erase)

@@ -190,6 +190,9 @@ func (w *walk) see(ctx context.Context, m store.Message) error {
 	if unreadable(err) {
 		return nil // the entry behind it shows the gap
 	}
+	if err != nil {
+		return err
+	}
 	form := e.GetFormId()
 	seen := w.forms[form]
 	if seen == nil {

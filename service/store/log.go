@@ -18,6 +18,18 @@ import (
 // ErrConflict says that somebody else appended first: the condition of a draft does not hold.
 var ErrConflict = errors.New("somebody else appended first")
 
+// ConflictError is an ErrConflict with what the engine says is the last position; 0 where it does not say. After damage to its files that
+// may differ from what State says.
+type ConflictError struct {
+	Last uint64
+}
+
+// Error returns the words of ErrConflict.
+func (*ConflictError) Error() string { return ErrConflict.Error() }
+
+// Unwrap returns ErrConflict.
+func (*ConflictError) Unwrap() error { return ErrConflict }
+
 // Message is an entry of the log.
 type Message struct {
 	// Subject is what it is about.
@@ -40,8 +52,8 @@ type Draft struct {
 	Behind *Condition
 }
 
-// Condition says which message must be the last one whose subject Filter matches: the one at Position, 0 for none; or, where Draft is not 0,
-// the draft of the same call that it counts, from 1.
+// Condition says which message must be the last one whose subject Filter matches, or of the whole log where it is empty, which costs the
+// engine least: the one at Position, 0 for none; or, where Draft is not 0, the draft of the same call that it counts, from 1.
 type Condition struct {
 	Filter   string
 	Position uint64
@@ -118,7 +130,11 @@ func (d Draft) message(positions []uint64) *nats.Msg {
 	if d.Behind.Draft > 0 && positions != nil {
 		position = positions[d.Behind.Draft-1]
 	}
-	if d.Behind.Draft == 0 || positions != nil {
+	switch {
+	case d.Behind.Draft != 0 && positions == nil:
+	case d.Behind.Filter == "":
+		m.Header.Set(jetstream.ExpectedLastSeqHeader, strconv.FormatUint(position, 10))
+	default:
 		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(position, 10))
 		m.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, prefix+d.Behind.Filter)
 	}
@@ -128,10 +144,21 @@ func (d Draft) message(positions []uint64) *nats.Msg {
 func (s *Store) appendError(ctx context.Context, err error) error {
 	switch code(err) {
 	case wrongLastSequence, wrongLastInBatch:
-		return ErrConflict
+		return &ConflictError{Last: lastOf(err)}
 	default:
 		return s.fail(ctx, err)
 	}
+}
+
+// lastOf returns the position that the engine names in the words of a conflict.
+func lastOf(err error) uint64 {
+	failure, ok := errors.AsType[*jetstream.APIError](err)
+	if !ok {
+		return 0
+	}
+	_, number, _ := strings.Cut(failure.Description, "wrong last sequence: ")
+	last, _ := strconv.ParseUint(number, 10, 64)
+	return last
 }
 
 // code returns the engine's code of an error, or 0.
@@ -237,6 +264,9 @@ func (q Query) most() int {
 	return readMost
 }
 
+// leftBehind is how long the engine keeps what a reader used that ended without a word.
+const leftBehind = 30 * time.Second
+
 // Follow calls handle with each message from a position on whose subject the filter matches, and with those that are appended later,
 // until ctx ends, handle fails or the engine does. It returns the reason.
 func (s *Store) Follow(ctx context.Context, filter string, from uint64, handle func(Message) error) error {
@@ -246,6 +276,7 @@ func (s *Store) Follow(ctx context.Context, filter string, from uint64, handle f
 	}
 	consumer, err := e.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{prefix + filter}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
+		InactiveThreshold: leftBehind,
 	})
 	if err != nil {
 		return s.fail(ctx, err)
@@ -278,6 +309,11 @@ func (s *Store) Follow(ctx context.Context, filter string, from uint64, handle f
 	defer func() {
 		reading.Stop()
 		<-reading.Closed()
+		if info := consumer.CachedInfo(); info != nil {
+			limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			_ = e.stream.DeleteConsumer(limited, info.Name) // else it goes by itself
+		}
 	}()
 	closed := e.conn.StatusChanged(nats.CLOSED)
 	select {

@@ -71,6 +71,7 @@ func TestAppendAndRead(t *testing.T) {
 
 // A condition holds against everything that the filter matches, alone and in a batch, and a batch that does not hold leaves nothing.
 func TestConditions(t *testing.T) {
+	const lastOfAll = ^uint64(0)
 	s := open(t, t.TempDir())
 	first, err := s.Append(t.Context(), drafts("ev.a.1"))
 	if err != nil {
@@ -87,13 +88,22 @@ func TestConditions(t *testing.T) {
 		{"the last one", "ev.a.>", first[0], 0, nil},
 		{"one that is no longer the last", "ev.a.>", first[0], 0, store.ErrConflict},
 		{"none, and there is none", "ev.z.>", 0, 0, nil},
+		{"the last one of all", "", lastOfAll, 0, nil},
+		{"one that is no longer the last of all", "", 1, 0, store.ErrConflict},
+		{"in a batch, one that is no longer the last of all", "", 1, 8, store.ErrConflict},
 		{"in a batch, one that is no longer the last", "ev.a.>", first[0], 8, store.ErrConflict},
 		{"in a batch, none, and there is none", "ev.y.>", 0, 8, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			before, _ := s.State(t.Context())
-			name := test.filter[:len(test.filter)-1]
+			if test.position == lastOfAll {
+				test.position = before.Last
+			}
+			name := strings.TrimSuffix(test.filter+"ev.any.>", ">")
+			if test.filter != "" {
+				name = strings.TrimSuffix(test.filter, ">")
+			}
 			list := []store.Draft{{Subject: name + "2", Behind: &store.Condition{Filter: test.filter, Position: test.position}}}
 			for i := range test.fill {
 				list = append(list, drafts(fmt.Sprintf("%sx%d", name, i))...)

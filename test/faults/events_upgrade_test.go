@@ -10,7 +10,10 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
+	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
 	"github.com/tallyd/tallyd/service/store"
 )
 
@@ -90,7 +93,7 @@ func TestNewerLog(t *testing.T) {
 }
 
 // TestNewerEntry covers what is left of row 106: behind an entry that this version cannot read, written by a newer one on the same log, it
-// writes nothing. Tally tries again, and other forms are served.
+// writes nothing and passes nothing over. Tally tries again, and other forms are served.
 func TestNewerEntry(t *testing.T) {
 	t.Parallel()
 	d := newDeliverer(t)
@@ -114,8 +117,22 @@ func TestNewerEntry(t *testing.T) {
 	if got, err := d.deliver(t.Context(), l, "f2", d.body("f2", "s1", "x")); err != nil || got.status != http.StatusOK {
 		t.Errorf("a delivery of another form = %v, %v, want 200", got, err)
 	}
-	l.checkLog(t, "f1", "s1")
-	if said := l.output.String(); !strings.Contains(said, "the entry is of a newer format than this version reads") {
+	conn := l.dial(t)
+	stream, err := tallydv1.NewSubmissionEventServiceClient(conn).ReplaySubmissionEvents(
+		t.Context(), &tallydv1.ReplaySubmissionEventsRequest{FormId: "f1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first, err := stream.Recv(); first.GetEvent().GetSequence() != 1 || err != nil {
+		t.Errorf("Recv() = %v, %v, want event 1", first, err)
+	}
+	if skipped, err := stream.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("Recv() behind it = %v, %v, want Unavailable: nothing may be passed over", skipped, err)
+	}
+	if err := conn.Close(); err != nil { // it has goroutines
+		t.Error(err)
+	}
+	if said := l.output.String(); !strings.Contains(said, "an entry is of a newer format than this version reads") {
 		t.Errorf("tallyd said %s, want a word of the newer format", said)
 	}
 	d.checkAfter(t, l, goroutines)
