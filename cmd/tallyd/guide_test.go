@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -99,6 +100,12 @@ func TestStatusPage(t *testing.T) {
 	forms := tallydv1.NewFormServiceClient(connect(t, at))
 	_, _ = forms.GetForm(t.Context(), &tallydv1.GetFormRequest{FormId: "SecretMissing"})
 	page := adminAddress(t, log)
+	// The key is checked when a request for it is due, which may be after the one above.
+	for limit := time.Now().Add(10 * time.Second); !strings.Contains(get(t, page+"/"), ">good<"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal("the key is not checked")
+		}
+	}
 	for host, want := range map[string]int{"": 200, "localhost": 200, "evil.example": 403} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, page+"/", nil)
 		if err != nil {
@@ -127,4 +134,19 @@ func TestStatusPage(t *testing.T) {
 	if resp.Body.Close(); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("GET /nothing = %s, want 404", resp.Status)
 	}
+}
+
+// get returns what a page shows.
+func get(t *testing.T, address string) string {
+	t.Helper()
+	resp, err := http.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
