@@ -107,7 +107,11 @@ func (s serveCmd) openEvents(ctx context.Context, up *upstream, log *slog.Logger
 	}()
 	dir := s.DataDir
 	if dir == "" && s.NATSURL == "" {
-		if dir, err = os.MkdirTemp("", "tallyd-sandbox-"); err != nil {
+		if dir, err = os.MkdirTemp("", "tallyd-sandbox-"); err != nil && s.Events == "auto" && s.WebhookListen == "" {
+			// An image without files has nowhere to keep any, and a trial of other calls needs none.
+			log.Warn("no events are kept: there is no directory for them", slog.String("error", err.Error()))
+			return nil, nil //nolint:nilnil // as where none are wanted
+		} else if err != nil {
 			return nil, usagef("--data-dir: %w", err)
 		}
 		e.remove = dir

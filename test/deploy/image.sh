@@ -28,7 +28,8 @@ root=$(buildah "${store[@]}" mount "$(buildah "${store[@]}" from tallyd:test)")
 [ "$(cd "$root" && find . -type f)" = ./tallyd ] || fail "it holds $(cd "$root" && find . -type f | head)"
 [ "$(stat -c '%a %u' "$root/tallyd")" = '555 0' ] || fail "the binary is $(stat -c '%a %u' "$root/tallyd")"
 size=$(stat -c %s "$root/tallyd")
-[ "$size" -le $((35 << 20)) ] || fail "the binary has $size bytes, more than 35 MiB"
+# With the log of events, which brings its engine along, a binary may have 45 MB.
+[ "$size" -le 45000000 ] || fail "the binary has $size bytes, more than 45 MB"
 
 inside() { chroot --userspec=65532:65532 "$root" /tallyd "$@"; }
 inside version >/dev/null
