@@ -51,8 +51,10 @@ func (k *Keeper) reconcile(ctx context.Context, form string) error {
 	}
 	since := f.GetReconcileTime().AsTime().Add(-window)
 	whole := f.GetReconcileTime() == nil || since.Before(c.begin)
-	if err := c.sweep(ctx, laterOf(since, c.begin.Add(-skew))); err != nil {
-		return err
+	if !whole {
+		if err := c.sweep(ctx, since); err != nil {
+			return err
+		}
 	}
 	if whole || c.completed-c.live() != f.GetUncounted() {
 		if err := c.sweepAll(ctx); err != nil {
