@@ -74,7 +74,14 @@ func (k *Keeper) Watching(ctx context.Context, forms []string) error {
 // watch notes that forms are watched. The log of one that has none begins at a time.
 func (k *Keeper) watch(ctx context.Context, forms []string, since time.Time) error {
 	for _, form := range forms {
-		if _, err := k.config.Log.UpdateForm(ctx, form, func(f *logv1.Form) bool { return watched(f, since) }); err != nil {
+		var failure error
+		_, err := k.config.Log.UpdateForm(ctx, form, func(f *logv1.Form) bool {
+			if f.GetBeginTime() == nil {
+				f.Floor, failure = k.config.Log.ended(ctx, form)
+			}
+			return failure == nil && watched(f, since)
+		})
+		if err = errors.Join(err, failure); err != nil {
 			return err
 		}
 		k.know(form)

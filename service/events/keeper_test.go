@@ -272,7 +272,11 @@ func TestAbandon(t *testing.T) {
 	k := newKept(t, "https://hooks.example.com")
 	k.begin()
 	k.add(delivered("f", "a"), events.Stored)
-	_, err := k.log.UpdateForm(t.Context(), "f", func(f *logv1.Form) bool {
+	before, err := k.log.Latest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = k.log.UpdateForm(t.Context(), "f", func(f *logv1.Form) bool {
 		f.WatchTime.Seconds -= 25 * 60 * 60
 		return true
 	})
@@ -287,5 +291,23 @@ func TestAbandon(t *testing.T) {
 	}
 	if forms, err := k.log.Forms(t.Context()); len(forms) > 0 || err != nil || len(k.tally.hooks) > 0 {
 		t.Errorf("left are forms %q, webhooks %v, %v", forms, k.tally.hooks, err)
+	}
+	// Whoever comes back has missed what came while nobody kept a log, and must hear of it.
+	k.begin()
+	if left, err := k.log.Left(t.Context(), []string{"f"}, before); err != nil || left == before {
+		t.Errorf("Left(%v) = %v, %v, want that the token is too old", before, left, err)
+	}
+	k.want()
+	after, err := k.log.Latest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := k.log.Left(t.Context(), []string{"f"}, after); err != nil || left != after {
+		t.Errorf("Left(%v) = %v, %v, want the same", after, left, err)
+	}
+	k.add(delivered("f", "b"), events.Stored)
+	k.want("f 2 b") // no number is used twice
+	if len(k.gaps) > 0 {
+		t.Errorf("gaps told are %q, want none", k.gaps)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
@@ -69,8 +70,15 @@ func (l *Log) take(ctx context.Context, form string, floor *logv1.Floor) error {
 	return nil
 }
 
-// Remove takes away all that is kept of a form.
+// Remove takes away all that is kept of a form, but for a mark where its log ended.
 func (l *Log) Remove(ctx context.Context, form string) error {
+	position, err := l.markEnd(ctx, form)
+	if err != nil {
+		return err
+	}
+	if forget := l.taken.Load(); forget != nil {
+		(*forget)(form, position)
+	}
 	for _, filter := range []string{formFilter(form), erasedOf(form), "cf." + form + ".>"} {
 		if err := l.store.Purge(ctx, filter, 0); err != nil {
 			return err
@@ -80,4 +88,51 @@ func (l *Log) Remove(ctx context.Context, form string) error {
 		return err
 	}
 	return l.store.Remove(ctx, formKey+form)
+}
+
+// markEnd notes the last entry of a form's log and returns the mark's position, which is behind every token that was handed out.
+func (l *Log) markEnd(ctx context.Context, form string) (uint64, error) {
+	f, err := l.Form(ctx, form)
+	if err != nil {
+		return 0, err
+	}
+	end := &logv1.Floor{Time: timestamppb.Now()}
+	for _, known := range []*logv1.Floor{f.GetFloor(), f.GetCheckpoint()} {
+		if known.GetSequence() > end.GetSequence() {
+			end.Sequence, end.Checksum = known.GetSequence(), known.GetChecksum()
+		}
+	}
+	last, found, err := l.store.Last(ctx, formFilter(form))
+	if err != nil {
+		return 0, err
+	}
+	if found {
+		if e, err := l.decode(last); err == nil && e.GetSequence() > end.GetSequence() {
+			end.Sequence, end.Checksum = e.GetSequence(), e.Checksum
+		}
+	}
+	data, err := proto.Marshal(end)
+	if err != nil {
+		return 0, err
+	}
+	positions, err := l.store.Append(ctx, []store.Draft{{Subject: endSubject(form), Data: data}})
+	if err != nil {
+		return 0, err
+	}
+	return positions[0], nil
+}
+
+// ended returns the mark where a form's log ended, as the floor of the one that begins: whoever comes with a token from before has missed
+// what nobody kept, and no number is used twice. It is nil for a form that never had a log.
+func (l *Log) ended(ctx context.Context, form string) (*logv1.Floor, error) {
+	mark, found, err := l.store.Last(ctx, endSubject(form))
+	if err != nil || !found {
+		return nil, err
+	}
+	end := &logv1.Floor{}
+	if err := proto.Unmarshal(mark.Data, end); err != nil {
+		end = &logv1.Floor{} // a damaged mark still knows where it lies
+	}
+	end.Position = mark.Position
+	return end, nil
 }

@@ -30,6 +30,9 @@ func conflictSubject(form, submission string, checksum uint32) string {
 	return "cf." + form + "." + submission + "." + strconv.FormatUint(uint64(checksum), 16)
 }
 
+// endSubject marks where the log of a form ended that nobody watched for long.
+func endSubject(form string) string { return "en." + form }
+
 // formOf returns the form of a subject.
 func formOf(subject string) string {
 	_, rest, _ := strings.Cut(subject, ".")
