@@ -193,15 +193,14 @@ func (u *Upstream) SetWebhook(ctx context.Context, w events.Webhook) (string, er
 	return w.ID, err
 }
 
-// Undelivered returns the submissions whose deliveries failed.
+// Undelivered returns the submissions whose deliveries did not succeed: what waits for its next try may fail for good when nobody looks.
 func (u *Upstream) Undelivered(ctx context.Context, webhook string, since time.Time) (ids []string, err error) {
 	_, err = pages(func(token string) (string, error) {
 		req := &tallydv1.ListWebhookEventsRequest{WebhookId: webhook, PageToken: token}
 		page, err := fetch[tallydv1.ListWebhookEventsResponse](background(ctx), u.submissions.tally, req)
 		next := page.GetNextPageToken()
 		for _, event := range page.GetEvents() {
-			switch event.GetDeliveryStatus() {
-			case tallydv1.DeliveryStatus_DELIVERY_STATUS_FAILED, tallydv1.DeliveryStatus_DELIVERY_STATUS_DROPPED:
+			if event.GetDeliveryStatus() != tallydv1.DeliveryStatus_DELIVERY_STATUS_SUCCEEDED {
 				ids = append(ids, event.GetPayload().GetData().GetSubmissionId())
 			}
 			if at := event.GetCreateTime(); at != nil && at.AsTime().Before(since) {

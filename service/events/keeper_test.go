@@ -152,6 +152,18 @@ func TestReconcileIsCheap(t *testing.T) {
 	}
 }
 
+// Tally lists deliveries by 25: only those are asked for that came since the comparison before.
+func TestDeliveriesAreReadOnce(t *testing.T) {
+	k := newKept(t, "https://hooks.example.com")
+	k.begin()
+	begun := time.Now()
+	k.check()
+	k.check()
+	if n := len(k.tally.asked); n != 2 || k.tally.asked[1].Before(begun.Add(-2*time.Minute)) {
+		t.Errorf("deliveries were asked for from %v on, want twice, the last time from about %v on", k.tally.asked, begun)
+	}
+}
+
 // A Tally that fails leaves the log as it is, says why, and is asked again.
 func TestReconcileFails(t *testing.T) {
 	k := newKept(t, "")

@@ -46,20 +46,8 @@ func (k *Keeper) reconcile(ctx context.Context, form string) error {
 	if err := c.load(ctx); err != nil {
 		return err
 	}
-	if err := c.failures(ctx, f); err != nil {
+	if err := c.compare(ctx, f); err != nil {
 		return err
-	}
-	since := f.GetReconcileTime().AsTime().Add(-window)
-	whole := f.GetReconcileTime() == nil || since.Before(c.begin)
-	if !whole {
-		if err := c.sweep(ctx, since); err != nil {
-			return err
-		}
-	}
-	if whole || c.completed-c.live() != f.GetUncounted() {
-		if err := c.sweepAll(ctx); err != nil {
-			return err
-		}
 	}
 	k.config.Found(form, c.missing, c.deleted)
 	_, err = k.config.Log.UpdateForm(ctx, form, func(f *logv1.Form) bool {
@@ -120,6 +108,26 @@ func (c *comparison) load(ctx context.Context) (err error) {
 	}
 	if !c.begin.After(c.born) { // else whoever was under way when the log began may be taken away by now
 		c.partials, c.oldest, err = c.keeper.config.Log.partials(ctx, c.form)
+	}
+	return err
+}
+
+// compare reads what may have changed since the last comparison.
+func (c *comparison) compare(ctx context.Context, f *logv1.Form) error {
+	since := f.GetReconcileTime().AsTime().Add(-window)
+	whole := f.GetReconcileTime() == nil || since.Before(c.begin)
+	var err error
+	if whole {
+		err = c.sweepAll(ctx)
+	} else {
+		err = c.sweep(ctx, since)
+	}
+	// Behind the list, which tells of hundreds in one request, what is left is looked up one by one.
+	if err == nil {
+		err = c.failures(ctx, f)
+	}
+	if err == nil && !whole && c.completed-c.live() != f.GetUncounted() {
+		err = c.sweepAll(ctx)
 	}
 	return err
 }
@@ -208,12 +216,13 @@ func (c *comparison) sweepAll(ctx context.Context) error {
 	return nil
 }
 
-// failures logs what Tally itself says that it did not deliver.
+// failures logs what Tally itself says that it did not deliver, of what came since the last comparison: Tally lists 25 at a time, and
+// whatever was not delivered then was found then, however it ends.
 func (c *comparison) failures(ctx context.Context, f *logv1.Form) error {
 	if f.GetWebhook().GetId() == "" || f.GetReconcileTime() == nil {
 		return nil
 	}
-	ids, err := c.keeper.config.Upstream.Undelivered(ctx, f.GetWebhook().GetId(), f.GetReconcileTime().AsTime().Add(-window))
+	ids, err := c.keeper.config.Upstream.Undelivered(ctx, f.GetWebhook().GetId(), f.GetReconcileTime().AsTime().Add(-skew))
 	if err != nil {
 		return fmt.Errorf("list the deliveries of form %s: %w", c.form, err)
 	}

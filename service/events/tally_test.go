@@ -18,7 +18,8 @@ type pretended struct {
 	items    []events.Item // completed, newest first
 	partials []events.Item
 	hooks    []events.Webhook
-	failed   []string // submissions whose deliveries failed
+	failed   []string    // submissions whose deliveries failed
+	asked    []time.Time // from when on deliveries were asked for
 	forms    []string
 	lists    []events.Search // what was asked of the lists
 	broken   error           // of every call
@@ -107,8 +108,9 @@ func (p *pretended) RemoveWebhook(_ context.Context, id string) error {
 	return p.broken
 }
 
-func (p *pretended) Undelivered(context.Context, string, time.Time) ([]string, error) {
+func (p *pretended) Undelivered(_ context.Context, _ string, since time.Time) ([]string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.asked = append(p.asked, since)
 	return slices.Clone(p.failed), p.broken
 }

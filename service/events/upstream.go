@@ -23,7 +23,7 @@ type Upstream interface {
 	SetWebhook(ctx context.Context, w Webhook) (string, error)
 	// RemoveWebhook takes a webhook away. One that is not there is no error.
 	RemoveWebhook(ctx context.Context, id string) error
-	// Undelivered returns the submissions whose deliveries by a webhook failed since a time.
+	// Undelivered returns the submissions that a webhook did not deliver, of those that were completed since a time.
 	Undelivered(ctx context.Context, webhook string, since time.Time) ([]string, error)
 }
 
