@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Runs examples/watch against a tallyd and a pretend Tally that come and go, and compares with what docs/guides/watch.md shows. With
-# --update the page shows what this run printed.
+# Runs examples/watch against a tallyd and a pretend Tally that come and go, and compares with what docs/guides/watch.md shows: its
+# transcript, and the answers to its grpcurl commands. With --update the page shows what this run printed.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
+PATH=$PWD/.cache/bin:$PATH
 
 examples/python/generate.sh bin/tallyd
+examples/node/generate.sh bin/tallyd
+page=docs/guides/watch.md
 form=NewsLt
 said=$work/said
 seen=$work/seen.db
@@ -23,7 +26,7 @@ up_tallyd() {
   : >"$work/out"
   TALLY_API_KEY=tly-sandbox bin/tallyd serve --tally-url "$tally" --tally-rate 0 --listen "$address" --admin-listen '' \
     --data-dir "$work/data" --webhook-listen "$hooks" --webhook-public-url "http://$hooks" --reconcile-interval 1s --poll-interval 1s \
-    >"$work/out" 2>>"$work/log" &
+    "$@" >"$work/out" 2>>"$work/log" &
   tallyd=$!
   running+=($!)
   announced $! "$work/out" 's/^tallyd is ready at //p' >/dev/null
@@ -43,17 +46,23 @@ down() {
   running=("${rest[@]}")
 }
 
-# submit N [FLAG] lets N respondents answer the form.
+# submit N [FLAG...] lets N respondents answer the form.
 submit() {
-  local i
-  for ((i = 0; i < $1; i++)); do bin/tallyd sandbox submit --form "$form" --url "$tally" ${2:+"$2"} >/dev/null; done
+  local i n=$1
+  shift
+  for ((i = 0; i < n; i++)); do bin/tallyd sandbox submit --form "$form" --url "$tally" "$@" >/dev/null; done
 }
 
-# theirs prints the ids that Tally has since the start, mine those that the watcher has: each one a line.
+# asks PATH asks the pretend Tally.
+asks() { curl -sf -H 'Authorization: Bearer tly-sandbox' -H 'User-Agent: watch' "$tally/$1"; }
+
+# theirs prints the ids that Tally has since the start, mine those that the watcher has, and sent FILE those that a watcher was sent, as
+# often as it was: one a line.
 theirs() {
-  curl -sf -H 'Authorization: Bearer tly-sandbox' -H 'User-Agent: watch' \
-    "$tally/forms/$form/submissions?filter=completed&limit=500&startDate=$began" |
-    /usr/bin/python3 -c 'import json, sys; print("\n".join(s["id"] for s in json.load(sys.stdin)["submissions"]))' | sort
+  asks "forms/$form/submissions?filter=completed&limit=500&startDate=$began" | /usr/bin/python3 -c 'import json, sys
+page = json.load(sys.stdin)
+assert not page["hasMore"]
+print("\n".join(sorted(s["id"] for s in page["submissions"])))'
 }
 
 mine() {
@@ -62,15 +71,68 @@ store = sqlite3.connect("file:" + sys.argv[1] + "?mode=ro", uri=True)
 print("\n".join(sorted(row[0] for row in store.execute("select id from submission"))))' "$seen" 2>/dev/null || true
 }
 
-count() { "$1" | grep -c . || true; }
+sent() { sed -n 's/^submission [0-9]*: //p' "$1" 2>/dev/null | sort; }
 
-# settle waits until the watcher has N.
-settle() {
+# same WHAT COMMAND... demands that a command prints the ids that Tally has.
+same() {
+  local what=$1
+  shift
+  diff <(theirs) <("$@") >"$work/diff" || fail "$what is not Tally's list: $(cat "$work/diff")"
+}
+
+# until_true WHAT COMMAND... waits until a command succeeds.
+until_true() {
+  local what=$1
+  shift
   for _ in $(seq 300); do
-    [ "$(count mine)" -lt "$1" ] || return 0
+    ! "$@" || return 0
     sleep 0.1
   done
-  fail "the watcher has $(count mine) submissions and should have $1: $(cat "$work/watcher")"
+  fail "this did not come: $what; the watcher said: $(cat "$work/watcher")"
+}
+
+count() { "$@" | grep -c . || true; }
+placed() { /usr/bin/python3 -c 'import sqlite3, sys
+for row in sqlite3.connect("file:" + sys.argv[1] + "?mode=ro", uri=True).execute("select token from place"): print(row[0])' "$seen"; }
+moved() { [ -n "$(placed)" ] && [ "$(placed)" != "$1" ]; }
+has() { [ "$(count mine)" -ge "$1" ]; }
+settle() { until_true "the watcher has $1 submissions" has "$1"; }
+node_has() { [ "$(count sent "$work/node")" -ge "$1" ]; }
+says() { grep -q "^$1" "$work/watcher"; }
+hooked() { asks webhooks | grep -q "/hooks/$form"; }
+served() { ! grpcurl -plaintext -max-time 1 -d "{\"form_ids\": [\"$form\"]}" "$address" tallyd.v1.SubmissionService/WatchSubmissions 2>&1 | grep -q pollInterval; }
+logged() { [ "$(grpcurl -plaintext -d "{\"form_id\": \"$form\"}" "$address" tallyd.v1.SubmissionEventService/ListSubmissionEvents | grep -c '"sequence"')" -eq "$1" ]; }
+
+# source_of ID prints how tallyd got to know of a submission.
+source_of() {
+  grpcurl -plaintext -d "{\"form_id\": \"$form\"}" "$address" tallyd.v1.SubmissionEventService/ListSubmissionEvents |
+    grep -B2 "\"id\": \"$1\"" | sed -n 's/.*"SUBMISSION_EVENT_SOURCE_\(.*\)".*/\1/p'
+}
+
+# replayed prints the page with the answers that its grpcurl commands get now.
+replayed() {
+  local line answered=
+  while IFS= read -r line; do
+    case $line in
+      '$ grpcurl '*)
+        echo "$line"
+        answered=yes
+        line=${line#'$ '}
+        eval "${line//localhost:50051/$address}" </dev/null 2>&1 || true
+        ;;
+      '```'*)
+        answered=
+        echo "$line"
+        ;;
+      *) [ -n "$answered" ] || echo "$line" ;;
+    esac
+  done <"$page"
+}
+
+# settled leaves out what differs from run to run.
+settled() {
+  sed -E -e 's/"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z"/"TIME"/' -e 's/SOURCE_(WEBHOOK|RECONCILED)/SOURCE/' \
+    -e 's/"(id|submissionId|respondentId|resumeToken|nextPageToken)": "[^"]*"/"\1": "ID"/'
 }
 
 address=127.0.0.1:$(free)
@@ -81,14 +143,14 @@ began=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 up_sandbox
 up_tallyd
 up_watcher
-for _ in $(seq 100); do # until tallyd has made its webhook
-  curl -sf -H 'Authorization: Bearer tly-sandbox' -H 'User-Agent: watch' "$tally/webhooks" | grep -q "/hooks/$form" && break
-  sleep 0.1
-done
+until_true "a webhook at Tally" hooked
+until_true "a watch that needs no polling" served
 
-submit 3
+submit 3 --set 'Your e-mail address="ada@example.com"'
 settle 3
 say "all are up: 3 submissions, the watcher has $(count mine)"
+replayed >"$work/page"
+
 down "$watcher"
 submit 2
 say "the watcher is down: 2 more"
@@ -105,25 +167,54 @@ down "$watcher"
 down "$tallyd"
 submit 2
 say "both are down: 2 more"
+theirs >"$work/before"
 submit 1 --undelivered
+lost=$(theirs | comm -13 "$work/before" -)
+asks "webhooks/$(asks webhooks | sed -E "s|.*\"id\":\"([^\"]*)\",\"formId\":\"$form\".*|\1|")/events" | grep -o '"deliveryStatus":"DROPPED"' >/dev/null ||
+  fail "Tally did not give up on a delivery"
 say "Tally gives up on a delivery for good: 1 more"
 up_tallyd
 up_watcher
 settle 10
 say "both are back: the watcher has $(count mine)"
-diff <(theirs) <(mine) >"$work/diff" || fail "the watcher's list is not Tally's: $(cat "$work/diff")"
-say "Tally's list and the watcher's: the same $(count theirs)"
-doubled=$(mine | uniq -d)
-[ -z "$doubled" ] || fail "the watcher has some twice: $doubled"
-events=$(grep -c '^submission ' "$work/watcher") || true
-say "events that the watcher was sent, over all its streams: $events"
+say "how tallyd got to know of the one that Tally gave up on: $(source_of "$lost")"
+
+same "what the watcher has" mine
+same "what the watcher was sent" sent "$work/watcher"
+say "Tally's list, the watcher's, and what the watcher was sent over all its streams: the same $(count theirs), each once"
+node examples/node/watch.js "$address" "$form" >"$work/node" 2>&1 &
+node=$!
+running+=("$node")
+until_true "10 submissions for the watcher in Node" node_has 10
+down "$node"
+same "what the watcher in Node was sent" sent "$work/node"
+say "a watcher in Node that begins with the oldest event: the same"
+
+down "$watcher"
+submit 2
+until_true "12 events in the log" logged 12
+down "$tallyd"
+sleep 4 # which makes them too old
+up_tallyd --event-retention 4s
+until_true "an empty log" logged 0
+say "the watcher is away for longer than events are kept: 2 more"
+up_watcher
+until_true "word of what is missed" says "missed: "
+submit 1
+settle 11
+say "the watcher is back: it says that it missed some, and has $(count mine) with 1 more"
+down "$tallyd"
+place=$(placed)
+rm -rf "$work/data"
+up_tallyd
+until_true "word of another log" says "missed, perhaps: "
+until_true "a place in the new log" moved "$place"
+submit 1
+settle 12
+say "the log is lost, tallyd begins a new one: the watcher says that it may have missed some, and has $(count mine) with 1 more"
 stop
 
-page=docs/guides/watch.md
-if [ "${1:-}" = --update ]; then
-  { sed '/^```transcript$/q' "$page" && cat "$said" && echo '```'; } >"$work/page" # it is the page's last section
-  cp "$work/page" "$page"
-fi
-sed -n '/^```transcript$/,/^```$/p' "$page" | grep -v '^```' >"$work/want"
-diff -u "$work/want" "$said" || fail "the run prints something else than $page"
+{ sed '/^```transcript$/q' "$work/page" && cat "$said" && echo '```'; } >"$work/new" # it is the page's last section
+[ "${1:-}" != --update ] || cp "$work/new" "$page"
+diff -u <(settled <"$page") <(settled <"$work/new") || fail "the run prints something else than $page; $0 --update renews it"
 echo "watch: nothing is lost and nothing comes twice, whoever is down"
