@@ -14,6 +14,7 @@ packages=(
 command -v javac >/dev/null || packages+=(default-jdk-headless)
 command -v node >/dev/null || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)
+command -v curl >/dev/null || packages+=(curl)
 
 missing=()
 for package in "${packages[@]}"; do
