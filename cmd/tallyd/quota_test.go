@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -46,6 +47,10 @@ func TestRestartRemembers(t *testing.T) {
 			t.Errorf("tallyd-cost = %q, want 1", cost)
 		}
 		q := standing(t, conn)
+		for wait := 0; q.GetUsed() < 2 && wait < 500; wait++ { // the key is checked beside the calls
+			<-time.After(10 * time.Millisecond)
+			q = standing(t, conn)
+		}
 		if used = q.GetUsed(); used < 2 || q.GetLimit() != 50 {
 			t.Errorf("GetQuota() = %v, want the call and the check of the key of 50", q)
 		}
