@@ -1,16 +1,27 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
 	tallydv1 "github.com/tallyd/tallyd/gen/tallyd/v1"
+	"github.com/tallyd/tallyd/service"
 	"github.com/tallyd/tallyd/service/apikey"
+	"github.com/tallyd/tallyd/service/cache"
+	"github.com/tallyd/tallyd/service/policy"
+	"github.com/tallyd/tallyd/service/quota"
+	"github.com/tallyd/tallyd/service/sandbox"
 	"github.com/tallyd/tallyd/service/tally"
 )
 
@@ -81,6 +92,128 @@ func newContract() (*tally.Contract, error) {
 		return nil, fmt.Errorf("compile the contract: %w", err)
 	}
 	return contract, nil
+}
+
+// upstream is Tally, real or pretended, with the key to it.
+type upstream struct {
+	client  *tally.Client
+	keeper  *apikey.Keeper
+	server  *service.Server
+	policy  *policy.Keeper // nil without one
+	metrics *prometheus.Registry
+	seen    *observation
+	page    http.Handler
+	drift   func(path, kind string)
+	quota   *quota.Scheduler // nil without one
+	cache   *cache.Store
+	events  *eventLog                      // nil without one
+	live    atomic.Pointer[service.Server] // once it is made, for those who tell it of the log
+	down    atomic.Bool                    // the log
+	open    atomic.Bool                    // the circuit
+	close   func()
+}
+
+func (s serveCmd) upstream(ctx context.Context, log *slog.Logger) (*upstream, error) {
+	base, source, stop, err := s.place(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	contract, err := newContract()
+	if err != nil {
+		return nil, err
+	}
+	up := &upstream{metrics: newRegistry(), cache: cache.New(s.CacheBytes)}
+	if up.seen, err = newObservation(ctx, up.metrics, log); err != nil {
+		stop()
+		return nil, usageError{err}
+	}
+	up.close = func() {
+		if up.client != nil {
+			up.client.Close()
+		}
+		up.cache.Close()
+		up.seen.Stop(ctx)
+		stop()
+	}
+	up.drift, up.seen.drifted = countDrift(up.metrics, log, up.hide)
+	if err := up.keep(source, log); err != nil {
+		up.close()
+		return nil, usageError{err}
+	}
+	if up.quota, err = s.newQuota(up.seen, log); err != nil {
+		up.close()
+		return nil, err
+	}
+	showQuota(up.metrics, up.quota)
+	showCache(up.metrics, up.cache)
+	up.client = tally.New(contract, tally.Config{ //nolint:contextcheck // its connections live as long as it does
+		URL: base, Version: s.TallyVersion, UserAgent: userAgent(), Keys: up.keeper, Quota: up.quota, Cache: up.cache,
+		Limits: tally.DefaultLimits(), Drift: up.drift, Watch: up.seen.Watch(base), Circuit: up.circuit(), Log: log,
+	})
+	up.page = up.seen.page(base, up.keeper.State, up.show)
+	return up, nil
+}
+
+// keep gives the key to its custodian, and tells what becomes of it.
+func (u *upstream) keep(source apikey.Source, log *slog.Logger) (err error) {
+	check := func(ctx context.Context, key apikey.Key) (apikey.Identity, error) {
+		return service.CheckKey(ctx, u.client, key)
+	}
+	rejected := keyGauge(u.metrics)
+	notify := func(state apikey.State) {
+		rejected(state.Rejected)
+		if u.server != nil {
+			u.server.SetTally(healthOf(state))
+		}
+	}
+	u.keeper, err = apikey.New(source, check, apikey.WithLogger(log), apikey.WithNotify(notify))
+	return err
+}
+
+// hide keeps the key out of the names that Tally uses, among which may be an echo of it.
+func (u *upstream) hide(text string) string { return u.keeper.Current().Redact(text) }
+
+// setEvents says with the health name "events" whether the log can be used.
+func (u *upstream) setEvents(err error) {
+	u.down.Store(err != nil)
+	server := u.live.Load()
+	if server == nil {
+		return
+	}
+	status := healthpb.HealthCheckResponse_SERVING
+	if u.down.Load() {
+		status = healthpb.HealthCheckResponse_NOT_SERVING
+	}
+	server.SetEvents(status)
+}
+
+// healthOf is what the health name "tally" says of the key.
+func healthOf(state apikey.State) healthpb.HealthCheckResponse_ServingStatus {
+	switch {
+	case state.Rejected:
+		return healthpb.HealthCheckResponse_NOT_SERVING
+	case state.Known:
+		return healthpb.HealthCheckResponse_SERVING
+	default:
+		return healthpb.HealthCheckResponse_UNKNOWN
+	}
+}
+
+// place returns where Tally is and where its key comes from, and starts the pretend one when asked to.
+func (s serveCmd) place(ctx context.Context, log *slog.Logger) (*url.URL, apikey.Source, func(), error) {
+	if s.Sandbox {
+		address, stop, err := startSandbox(ctx, "127.0.0.1:0", sandbox.WithRate(s.SandboxRate), sandbox.WithLogger(log))
+		return address, fixedSource{}, stop, err
+	}
+	base, err := s.base()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	source := s.source(log)
+	if source == nil {
+		return nil, nil, nil, usagef("no Tally key: set %s, give --key-file=PATH, or try --sandbox", keyVariable)
+	}
+	return base, source, func() {}, nil
 }
 
 // userAgent names this program to Tally's edge, which refuses the defaults of HTTP libraries.
