@@ -165,7 +165,7 @@ var (
 	rowEventLogOff = row{
 		reason: tallydv1.ErrorReason_ERROR_REASON_EVENT_LOG_OFF, code: codes.FailedPrecondition,
 		outcome: tally.OutcomeNotSent, domain: weSay,
-		message: "this service keeps no log of events: its operator must set --data-dir and --events for that",
+		message: "this service keeps no log of events: its operator must set --events=on and --data-dir, or --nats-url",
 	}
 )
 

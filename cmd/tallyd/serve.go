@@ -44,7 +44,7 @@ type serveCmd struct {
 	Reflection      string         `default:"auto" enum:"auto,on,off" placeholder:"WHEN" help:"gRPC reflection: auto (on for loopback and the sandbox), on or off."`
 	TallyRate       int            `default:"100" placeholder:"N" help:"Requests a minute that Tally grants the key; 0 for any number, as a Tally of your own may."`
 	CacheBytes      int64          `default:"67108864" placeholder:"N" help:"Memory for answers that are handed out again; 0 for none. Calls for the same that come together ask Tally once all the same."`
-	DataDir         string         `placeholder:"DIR" help:"Keeps over a restart which requests the last minute saw; without it the first minute is paced evenly."`
+	DataDir         string         `placeholder:"DIR" help:"Keeps over a restart which requests the last minute saw, without which the first minute is paced evenly; and the log of submission events, unless --nats-url holds it."`
 	DefaultDeadline time.Duration  `default:"30s" placeholder:"DURATION" help:"Deadline of calls that bring none."`
 	MaxInFlight     int            `default:"4096" placeholder:"N" help:"Calls that may be under way at once, streams among them; more are refused at once with UNAVAILABLE."`
 	LameDuck        *time.Duration `placeholder:"DURATION" help:"How long calls are still taken after SIGTERM, when health says no already and proxies are yet to learn of it, at most 20s. By default 5s where other machines reach the port, else 0."`

@@ -127,7 +127,7 @@ const (
 	ErrorReason_ERROR_REASON_EVENT_LOG_UNAVAILABLE ErrorReason = 46
 	// The disk that holds the log of events is full. UNAVAILABLE; the operator must make room.
 	ErrorReason_ERROR_REASON_EVENT_LOG_FULL ErrorReason = 47
-	// This tallyd keeps no log of events: its operator has not set --data-dir or --nats-url. FAILED_PRECONDITION.
+	// This tallyd keeps no log of events: its operator must set --events=on and --data-dir, or --nats-url. FAILED_PRECONDITION.
 	ErrorReason_ERROR_REASON_EVENT_LOG_OFF ErrorReason = 48
 	// The request id was used for a request with other fields. INVALID_ARGUMENT: nothing was sent.
 	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 49
