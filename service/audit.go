@@ -62,15 +62,6 @@ func (s *Server) audit(ctx context.Context, fullMethod string, req, resp proto.M
 	}
 }
 
-// auditStream writes a record for a stream that was denied; what a stream sends are reads.
-func (s *Server) auditStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	err := next(srv, stream)
-	if s.config.Audit != nil && contractCall(info.FullMethod) {
-		s.audit(stream.Context(), info.FullMethod, nil, nil, err)
-	}
-	return err
-}
-
 func isDenial(reason string) bool {
 	return reason == reasonName(tallydv1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED) ||
 		reason == reasonName(tallydv1.ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED)

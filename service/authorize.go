@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -176,85 +175,6 @@ func (s *Server) decided(decision string) {
 	if s.config.Authority.Decided != nil {
 		s.config.Authority.Decided(decision)
 	}
-}
-
-// authorizeStream does for a stream what the two doors do for a call: the request decides, each answer is filtered.
-func (s *Server) authorizeStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	ctx, err := s.who(stream.Context(), info.FullMethod)
-	if err != nil {
-		return err
-	}
-	return next(srv, &guardedStream{ServerStream: stream, bare: stream.Context(), ctx: ctx, server: s, method: info.FullMethod})
-}
-
-// decideAgain is how old a decision about a stream may get: the policy may change, and so may where a form lies.
-const decideAgain = time.Minute
-
-// guardedStream is a stream whose every message passes the policy.
-type guardedStream struct {
-	grpc.ServerStream
-
-	bare    context.Context //nolint:containedctx // of the stream as it came
-	ctx     context.Context //nolint:containedctx // a stream has no other way to carry its context
-	server  *Server
-	method  string
-	request proto.Message
-	access  *policy.Access
-	decided time.Time
-}
-
-// Context returns the context that knows the caller.
-func (g *guardedStream) Context() context.Context { return g.ctx }
-
-// RecvMsg returns a message of the caller if the policy allows what it asks for.
-func (g *guardedStream) RecvMsg(m any) error {
-	if err := g.ServerStream.RecvMsg(m); err != nil {
-		return err
-	}
-	msg, _ := m.(proto.Message)
-	access, err := g.server.may(g.ctx, g.method, msg)
-	g.access, g.request, g.decided = access, msg, time.Now()
-	return err
-}
-
-// SendMsg sends what the caller may see of a message. Of a stream about all that lies in a place, a message about what the caller may not
-// see is left out.
-func (g *guardedStream) SendMsg(m any) error {
-	if err := g.renew(); err != nil {
-		return err
-	}
-	if msg, ok := m.(proto.Message); ok && g.access != nil {
-		err := g.access.Filter(g.ctx, msg)
-		if _, hidden := errors.AsType[*policy.DeniedError](err); hidden && g.access.Broad() {
-			return nil
-		}
-		if err != nil {
-			return g.server.refusal(g.ctx, g.method, err)
-		}
-	}
-	return g.ServerStream.SendMsg(m)
-}
-
-// renew decides again where the policy is another one, or the decision old. A look-up that fails leaves the old one in force: it says
-// nothing of the caller.
-func (g *guardedStream) renew() error {
-	p, governed := g.ctx.Value(passageKey{}).(passage)
-	if !governed || g.request == nil || p.policy == g.server.config.Authority.Policy() && time.Since(g.decided) < decideAgain {
-		return nil
-	}
-	g.decided = time.Now()
-	ctx, err := g.server.who(g.bare, g.method)
-	if err != nil {
-		return err
-	}
-	access, err := g.server.may(ctx, g.method, g.request)
-	if own, ok := errors.AsType[*localError](err); ok && own.reason == tallydv1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED {
-		return err
-	}
-	if err == nil {
-		g.ctx, g.access = ctx, access
-	}
-	return nil
 }
 
 // callerAttrs are what the log line and the audit trail say of the caller.

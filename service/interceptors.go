@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"strconv"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"buf.build/go/protovalidate"
-	middleware "github.com/grpc-ecosystem/go-grpc-middleware/v2"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -51,6 +49,7 @@ const (
 type record struct {
 	id   string
 	call *tally.Call
+	stop *stop // of a stream; nil for a unary call, which is waited for
 
 	mu      sync.Mutex
 	reason  string
@@ -94,21 +93,6 @@ func (s *Server) unaryChain() grpc.ServerOption {
 	)
 }
 
-// streamChain returns the interceptors of streams in order.
-func (s *Server) streamChain() grpc.ServerOption {
-	return grpc.ChainStreamInterceptor(
-		s.gate.stream,   // before all else, so that what is refused costs next to nothing
-		identifyStream,  // first of the admitted, so that everything below can name the call
-		s.logStream(),   // outside the map, so that it logs the status that the caller sees
-		s.auditStream,   // the same
-		mapStreamErrors, // outside all that can fail, so that there is one map
-		s.endWithServer, // a stream that never ends would keep the server from stopping
-		recovery.StreamServerInterceptor(recovery.WithRecoveryHandlerContext(recovered)),
-		validateStream(s.config.Check), // below it the caller's message is sound
-		s.authorizeStream,              // last: it may have to look something up
-	)
-}
-
 // identify gives the call its id and sets the trailers that every call has. They are trailers, never headers: one header stops
 // every client's retry.
 func (s *Server) identify(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
@@ -137,15 +121,6 @@ func (r *record) trailer() metadata.MD {
 		md.Set(trailerAge, strconv.FormatInt(int64(age/time.Second), 10))
 	}
 	return md
-}
-
-// identifyStream gives the stream its id and its record.
-func identifyStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	r := &record{id: requestID(stream.Context()), call: &tally.Call{}}
-	ctx := tally.NewContext(context.WithValue(stream.Context(), recordKey{}, r), r.call)
-	err := next(srv, &middleware.WrappedServerStream{ServerStream: stream, WrappedContext: ctx})
-	stream.SetTrailer(r.trailer())
-	return err
 }
 
 // requestID returns the caller's id when it is fit for a log and a trailer, else a new one.
@@ -199,18 +174,6 @@ func effectOf(fullMethod string) tally.Effect {
 	}
 }
 
-func mapStreamErrors(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	err := next(srv, stream)
-	if err == nil {
-		return nil
-	}
-	err = attribute(stream.Context(), tally.Read, err)
-	m := toStatus(err)
-	recordOf(stream.Context()).fail(m, err)
-	stream.SetTrailer(m.trailer())
-	return m.status.Err()
-}
-
 func recoverUnary() grpc.UnaryServerInterceptor {
 	return recovery.UnaryServerInterceptor(recovery.WithRecoveryHandlerContext(recovered))
 }
@@ -235,31 +198,6 @@ func validateUnary(validator protovalidate.Validator) grpc.UnaryServerIntercepto
 	}
 }
 
-// validateStream checks each message of the caller.
-func validateStream(validator protovalidate.Validator) grpc.StreamServerInterceptor {
-	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-		return next(srv, &validStream{ServerStream: stream, validator: validator})
-	}
-}
-
-// validStream is a stream whose caller keeps the contract's rules.
-type validStream struct {
-	grpc.ServerStream
-
-	validator protovalidate.Validator
-}
-
-// RecvMsg returns a message of the caller that keeps the rules.
-func (v *validStream) RecvMsg(m any) error {
-	if err := v.ServerStream.RecvMsg(m); err != nil {
-		return err
-	}
-	if msg, ok := m.(proto.Message); ok {
-		return v.validator.Validate(msg)
-	}
-	return nil
-}
-
 // limitDeadline gives a call without a deadline one, and shortens the caller's own. It says whose doing the bare end of that context
 // is, since nobody outside knows of it.
 func (s *Server) limitDeadline(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
@@ -277,44 +215,4 @@ func (s *Server) limitDeadline(ctx context.Context, req any, info *grpc.UnarySer
 		return nil, attribute(ctx, effectOf(info.FullMethod), err)
 	}
 	return resp, nil
-}
-
-// errStopping ends the contexts of streams when the server stops.
-var errStopping = errors.New("the server stops")
-
-// stopping tells whether a stream's context has ended because the server stops.
-func stopping(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errStopping) }
-
-// endWithServer ends streams, such as health's Watch, when the server stops: in order where they can, else as a server that stops does.
-func (s *Server) endWithServer(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	ctx, cancel := context.WithCancelCause(stream.Context())
-	defer cancel(nil)
-	defer context.AfterFunc(s.stopping, func() { cancel(errStopping) })()
-	err := next(srv, &endingStream{ServerStream: stream, ctx: ctx})
-	if err != nil && s.stopping.Err() != nil {
-		return &localError{reason: tallydv1.ErrorReason_ERROR_REASON_SERVER_DRAINING, effect: tally.Read}
-	}
-	return err
-}
-
-// endingStream is a stream whose context ends with the server.
-type endingStream struct {
-	grpc.ServerStream
-
-	ctx context.Context //nolint:containedctx // a stream has no other way to carry its context
-}
-
-// Context returns the context that ends with the server.
-func (s *endingStream) Context() context.Context { return s.ctx }
-
-// RecvMsg waits for a message, or for the server to stop.
-func (s *endingStream) RecvMsg(m any) error {
-	received := make(chan error, 1)
-	go func() { received <- s.ServerStream.RecvMsg(m) }()
-	select {
-	case err := <-received:
-		return err
-	case <-s.ctx.Done():
-		return s.ctx.Err()
-	}
 }

@@ -3,94 +3,79 @@ package service
 import (
 	"context"
 	"log/slog"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
-	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/logging"
-	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
 	otelattribute "go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
 
 	"github.com/tallyd/tallyd/service/statuspage"
 )
 
-// logUnary writes one line for each finished call; health and reflection are silent.
+// logUnary tells of each finished call.
 func (s *Server) logUnary() grpc.UnaryServerInterceptor {
-	return selector.UnaryServerInterceptor(
-		logging.UnaryServerInterceptor(s.callLog(), logOptions()...), selector.MatchFunc(isOurs))
+	return interceptors.UnaryServerInterceptor(interceptors.CommonReportableFunc(s.report))
 }
 
-func (s *Server) logStream() grpc.StreamServerInterceptor {
-	return selector.StreamServerInterceptor(
-		logging.StreamServerInterceptor(s.callLog(), logOptions()...), selector.MatchFunc(isOurs))
-}
-
-func logOptions() []logging.Option {
-	return []logging.Option{
-		logging.WithLogOnEvents(logging.FinishCall),
-		logging.WithLevels(func(code codes.Code) logging.Level { return logging.Level(level(code)) }),
+// report returns what tells of a call when it is finished; health and reflection are silent.
+func (s *Server) report(ctx context.Context, call interceptors.CallMeta) (interceptors.Reporter, context.Context) {
+	if !strings.HasPrefix(call.Service, contractPackage) {
+		return interceptors.NoopReporter{}, ctx
 	}
-}
-
-// isOurs tells the contract's services from the infrastructure's.
-func isOurs(_ context.Context, call interceptors.CallMeta) bool {
-	return len(call.Service) > len(contractPackage) && call.Service[:len(contractPackage)] == contractPackage
+	return finishedCall{server: s, ctx: ctx, meta: call}, ctx
 }
 
 const contractPackage = "tallyd."
 
-// logged are the middleware's fields that the line keeps, by the names that it gets.
-var logged = map[string]string{
-	"grpc.service": "service", "grpc.method": "method", "grpc.code": "code", "grpc.time_ms": "duration_ms", "peer.address": "peer",
+// finishedCall tells of one call. It is the one place that every finished call passes, so whoever observes calls is told here too.
+type finishedCall struct {
+	interceptors.NoopReporter
+
+	server *Server
+	ctx    context.Context //nolint:containedctx // of the call, which the middleware hands out no later
+	meta   interceptors.CallMeta
 }
 
-// callLog writes the line: what was called, by whom, how it ended and why. Never a payload, and the cause of an error only here. It is
-// the one place that every finished call passes, so whoever observes calls is told here too.
-func (s *Server) callLog() logging.Logger {
-	return logging.LoggerFunc(func(ctx context.Context, at logging.Level, _ string, fields ...any) {
-		r := recordOf(ctx)
-		attrs := []slog.Attr{slog.String("request_id", r.id), slog.Int64("cost", r.call.Requests())}
-		for i := 0; i+1 < len(fields); i += 2 {
-			key, _ := fields[i].(string)
-			if name := logged[key]; name != "" {
-				attrs = append(attrs, slog.Any(name, fields[i+1]))
-			}
-		}
-		if s.config.Observe != nil {
-			s.config.Observe(r.finished(attrs))
-		}
-		attrs = append(attrs, r.callerAttrs()...)
-		if span := trace.SpanContextFromContext(ctx); span.IsSampled() {
-			attrs = append(attrs, slog.String("trace_id", span.TraceID().String()))
-		}
-		r.mu.Lock()
-		reason, cause := r.reason, r.cause
-		r.mu.Unlock()
-		if cause != nil {
-			attrs = append(attrs, slog.String("reason", reason), slog.String("error", cause.Error()))
-			trace.SpanFromContext(ctx).SetAttributes(otelattribute.String("tallyd.reason", reason))
-		}
-		s.config.Log.LogAttrs(ctx, slog.Level(at), "finished call", attrs...)
-	})
-}
-
-// finished is the call for whoever observes it; attrs are those of its line.
-func (r *record) finished(attrs []slog.Attr) statuspage.Call {
-	call := statuspage.Call{Time: time.Now(), RequestID: r.id}
-	for _, attr := range attrs {
-		switch attr.Key {
-		case "service":
-			call.Service = attr.Value.String()
-		case "method":
-			call.Method = attr.Value.String()
-		case "code":
-			call.Code = attr.Value.String()
-		}
+// PostCall writes the call's line: what was called, by whom, how it ended and why. Never a payload, and the cause of an error only here.
+func (f finishedCall) PostCall(err error, took time.Duration) {
+	r, config, code := recordOf(f.ctx), f.server.config, status.Code(err)
+	if config.Observe != nil {
+		config.Observe(r.finished(f.meta, code))
 	}
-	if call.Code == codes.OK.String() {
-		call.Code = ""
+	attrs := []slog.Attr{
+		slog.String("request_id", r.id), slog.Int64("cost", r.call.Requests()),
+		slog.String("service", f.meta.Service), slog.String("method", f.meta.Method),
+	}
+	if from, ok := peer.FromContext(f.ctx); ok {
+		attrs = append(attrs, slog.String("peer", from.Addr.String()))
+	}
+	attrs = append(attrs, slog.String("code", code.String()),
+		slog.String("duration_ms", strconv.FormatFloat(took.Seconds()*1e3, 'f', 3, 64)))
+	attrs = append(attrs, r.callerAttrs()...)
+	if span := trace.SpanContextFromContext(f.ctx); span.IsSampled() {
+		attrs = append(attrs, slog.String("trace_id", span.TraceID().String()))
+	}
+	r.mu.Lock()
+	reason, cause := r.reason, r.cause
+	r.mu.Unlock()
+	if cause != nil {
+		attrs = append(attrs, slog.String("reason", reason), slog.String("error", cause.Error()))
+		trace.SpanFromContext(f.ctx).SetAttributes(otelattribute.String("tallyd.reason", reason))
+	}
+	config.Log.LogAttrs(f.ctx, level(code), "finished call", attrs...)
+}
+
+// finished is the call for whoever observes it.
+func (r *record) finished(meta interceptors.CallMeta, code codes.Code) statuspage.Call {
+	call := statuspage.Call{Time: time.Now(), RequestID: r.id, Service: meta.Service, Method: meta.Method}
+	if code != codes.OK {
+		call.Code = code.String()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

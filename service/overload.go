@@ -70,16 +70,6 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, n
 	return next(ctx, req)
 }
 
-func (g *gate) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	leave, ok := g.enter(info.FullMethod)
-	if !ok {
-		stream.SetTrailer(g.note(stream.Context(), info.FullMethod))
-		return g.refusal.status.Err()
-	}
-	defer leave()
-	return next(srv, stream)
-}
-
 // note counts a refused call and returns its trailers.
 func (g *gate) note(ctx context.Context, fullMethod string) metadata.MD {
 	id, now := requestID(ctx), time.Now()

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -90,13 +89,12 @@ const (
 
 // Server is the gRPC server with its health.
 type Server struct {
-	config   Config
-	grpc     *grpc.Server
-	health   *health.Server
-	spans    *spans // nil for none
-	gate     *gate
-	stopping context.Context //nolint:containedctx // it is the server's own life, which its streams watch
-	stop     context.CancelFunc
+	config  Config
+	grpc    *grpc.Server
+	health  *health.Server
+	spans   *spans // nil for none
+	gate    *gate
+	streams streams
 
 	mu    sync.Mutex
 	ready bool
@@ -106,7 +104,6 @@ type Server struct {
 func NewServer(config Config, register func(grpc.ServiceRegistrar)) *Server {
 	s := &Server{config: config, health: health.NewServer()}
 	s.gate = newGate(config)
-	s.stopping, s.stop = context.WithCancel(context.Background())
 	creds := config.Credentials
 	if creds == nil {
 		creds = insecure.NewCredentials()
@@ -114,7 +111,7 @@ func NewServer(config Config, register func(grpc.ServiceRegistrar)) *Server {
 	s.grpc = grpc.NewServer(
 		grpc.Creds(creds),
 		s.unaryChain(),
-		s.streamChain(),
+		grpc.ChainStreamInterceptor(s.serveStream),
 		s.callMetrics(),
 		s.callSpans(),
 		grpc.StatsHandler(connAge{greatest: config.MaxConnectionAge}),
@@ -195,7 +192,7 @@ func (s *Server) Shutdown() {
 		defer close(drained)
 		s.grpc.GracefulStop()
 	}()
-	s.stop()
+	s.streams.end()
 	select {
 	case <-drained:
 	case <-limit.C:

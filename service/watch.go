@@ -39,7 +39,7 @@ func (s *submissions) WatchSubmissions(
 		return eventLogOff()
 	}
 	ctx := stream.Context()
-	w := &watch{events: s.events, stream: stream, digest: watchDigest(req), unknown: s.unknown}
+	w := &watch{events: s.events, stream: stream, digest: watchDigest(req), unknown: s.unknown, stop: recordOf(ctx).stop}
 	selection, release, err := s.selection(ctx, req)
 	if err != nil {
 		return eventError(err)
@@ -49,7 +49,6 @@ func (s *submissions) WatchSubmissions(
 	if err != nil {
 		return eventError(err)
 	}
-	w.named = selection.Named
 	w.cursor = s.events.Hub.Watch(selection, at)
 	defer w.cursor.Close()
 	return w.run(ctx, age(ctx).rest())
@@ -83,8 +82,9 @@ type watch struct {
 	stream  grpc.ServerStreamingServer[tallydv1.WatchSubmissionsResponse]
 	cursor  *events.Cursor
 	digest  uint64
-	named   func() []string // the forms that are watched now
 	unknown func(kind string)
+	stop    *stop
+	end     time.Time // when the connection gets too old
 }
 
 // start returns the place where a watch begins.
@@ -96,7 +96,7 @@ func (w *watch) start(ctx context.Context, req *tallydv1.WatchSubmissionsRequest
 		if err != nil {
 			return at, staleToken()
 		}
-		if at, err = log.Reach(ctx, at); err != nil {
+		if at, err = w.events.Hub.Reach(ctx, at); err != nil {
 			return at, err
 		}
 		left, err := log.Left(ctx, forms, at)
@@ -109,7 +109,7 @@ func (w *watch) start(ctx context.Context, req *tallydv1.WatchSubmissionsRequest
 	case req.GetStartAt() == tallydv1.WatchStart_WATCH_START_EARLIEST:
 		return log.Earliest(ctx, forms)
 	default:
-		return log.Latest(ctx)
+		return w.events.Hub.Latest(ctx)
 	}
 }
 
@@ -123,42 +123,55 @@ func (w *watch) expired(left events.Place) error {
 
 // run sends until the caller leaves, the server stops or the connection gets too old.
 func (w *watch) run(ctx context.Context, rest time.Duration) error {
-	end := time.NewTimer(rest)
-	defer end.Stop()
-	silent := time.NewTimer(heartbeatEvery)
-	defer silent.Stop()
 	if err := w.heartbeat(false); err != nil {
 		return err
 	}
+	w.end = time.Now().Add(rest)
+	beat := time.Now().Add(heartbeatEvery)
+	// One channel and one timer, which wake the cursor: others would take as much memory as the cursor.
+	poke := w.cursor.Poke
+	w.stop.then(poke)
+	alarm := time.AfterFunc(time.Until(earlier(beat, w.end)), poke)
+	defer alarm.Stop()
 	for {
 		sent, err := w.sendAll(ctx)
-		if err != nil && ctx.Err() == nil {
+		if err != nil {
 			return err
 		}
-		if sent {
-			silent.Reset(heartbeatEvery)
+		if w.over() {
+			return w.heartbeat(true)
 		}
-		select {
-		case <-w.cursor.Wake():
-		case <-silent.C:
+		if !sent && !time.Now().Before(beat) {
 			if err := w.heartbeat(false); err != nil {
 				return err
 			}
-			silent.Reset(heartbeatEvery)
-		case <-end.C:
-			return w.heartbeat(true)
+			sent = true
+		}
+		if sent {
+			beat = time.Now().Add(heartbeatEvery)
+			alarm.Reset(time.Until(earlier(beat, w.end)))
+		}
+		select {
+		case <-w.cursor.Wake():
 		case <-ctx.Done():
-			if stopping(ctx) {
-				return w.heartbeat(true)
-			}
 			return ctx.Err()
 		}
 	}
 }
 
-// sendAll sends what there is, and reports whether that was anything.
+// over tells whether the server stops or the connection gets too old: the caller goes on elsewhere.
+func (w *watch) over() bool { return w.stop.ordered() || !time.Now().Before(w.end) }
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// sendAll sends what there is, until the watch is over, and reports whether that was anything.
 func (w *watch) sendAll(ctx context.Context) (sent bool, err error) {
-	for {
+	for !w.over() {
 		r, err := w.cursor.Next(ctx)
 		if err != nil {
 			return sent, eventError(err)
@@ -171,6 +184,7 @@ func (w *watch) sendAll(ctx context.Context) (sent bool, err error) {
 		}
 		sent = true
 	}
+	return sent, nil
 }
 
 // send sends a record: bytes that all who watch the same share.
@@ -195,7 +209,7 @@ func (w *watch) wire(at events.Place, field protowire.Number, message []byte) []
 
 func (w *watch) heartbeat(ending bool) error {
 	beat := &tallydv1.WatchHeartbeat{Ending: ending}
-	if poll := w.events.Keeper.Polls(w.named()); poll > 0 {
+	if poll := w.events.Keeper.Polls(w.cursor.Named()); poll > 0 {
 		beat.PollInterval = durationpb.New(poll)
 	}
 	return w.stream.Send(&tallydv1.WatchSubmissionsResponse{

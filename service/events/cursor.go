@@ -45,15 +45,14 @@ func (s Selection) Named() []string {
 type Cursor struct {
 	reader
 
-	hub   *Hub
-	forms []string // of the selection
-	wake  chan struct{}
-	life  int // of the hub, when it looked last
+	hub  *Hub
+	wake chan struct{}
+	life int // of the hub, when it looked last
 }
 
 // Watch returns a cursor behind a place. It must be closed.
 func (h *Hub) Watch(selection Selection, at Place) *Cursor {
-	c := &Cursor{reader: newReader(h.log, selection, at), hub: h, forms: selection.Forms, wake: make(chan struct{}, 1)}
+	c := &Cursor{reader: newReader(h.log, selection, at), hub: h, wake: make(chan struct{}, 1)}
 	h.join(c)
 	return c
 }
@@ -61,8 +60,11 @@ func (h *Hub) Watch(selection Selection, at Place) *Cursor {
 // Close ends the cursor.
 func (c *Cursor) Close() { c.hub.leave(c) }
 
-// poke wakes the reader.
-func (c *Cursor) poke() {
+// Named returns the forms that are wanted now.
+func (c *Cursor) Named() []string { return c.selection.Named() }
+
+// Poke wakes the reader.
+func (c *Cursor) Poke() {
 	select {
 	case c.wake <- struct{}{}:
 	default:

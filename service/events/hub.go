@@ -151,6 +151,29 @@ func (h *Hub) position() uint64 {
 	return h.end
 }
 
+// Latest returns the place behind all that this process has logged or read. The error is that of the store.
+func (h *Hub) Latest(ctx context.Context) (Place, error) {
+	select {
+	case <-h.ready: // without a question to the store: ten thousand may ask at once
+		end := h.reached()
+		return Place{Position: end, Accepted: end}, nil
+	default:
+		return h.log.Latest(ctx)
+	}
+}
+
+// Reach returns a place that the log has: one behind its end is of an end that was lost just now. The error is that of the store.
+func (h *Hub) Reach(ctx context.Context, at Place) (Place, error) {
+	if max(at.Position, at.Accepted) <= h.reached() {
+		return at, nil
+	}
+	end, err := h.log.Latest(ctx) // another replica may be ahead
+	return Place{Position: min(at.Position, end.Position), Accepted: min(at.Accepted, end.Position)}, err
+}
+
+// reached is the last position that this process has logged or read.
+func (h *Hub) reached() uint64 { return max(h.position(), h.log.written.Load()) }
+
 // take hands out a message, after what is lost before it.
 func (h *Hub) take(ctx context.Context, m store.Message) error {
 	e, err := h.log.decode(m)
@@ -223,10 +246,10 @@ func (h *Hub) add(end uint64, records ...*Record) {
 	}
 	for _, r := range records {
 		for c := range h.cursors[r.Form] {
-			c.poke()
+			c.Poke()
 		}
 		for c := range h.broad {
-			c.poke()
+			c.Poke()
 		}
 	}
 }
@@ -274,10 +297,10 @@ func (h *Hub) join(c *Cursor) {
 	h.open.Add(1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if c.forms == nil {
+	if c.selection.Forms == nil {
 		h.broad[c] = struct{}{}
 	}
-	for _, form := range c.forms {
+	for _, form := range c.selection.Forms {
 		if h.cursors[form] == nil {
 			h.cursors[form] = map[*Cursor]struct{}{}
 		}
@@ -290,7 +313,7 @@ func (h *Hub) leave(c *Cursor) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.broad, c)
-	for _, form := range c.forms {
+	for _, form := range c.selection.Forms {
 		delete(h.cursors[form], c)
 		if len(h.cursors[form]) == 0 {
 			delete(h.cursors, form)

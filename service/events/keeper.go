@@ -54,8 +54,9 @@ type FormState struct {
 	Compared time.Time
 	Failure  string
 
-	due   time.Time
-	again bool // somebody asked for a comparison since the present one began
+	due     time.Time
+	again   bool      // somebody asked for a comparison since the present one began
+	watched time.Time // when it was last noted that somebody watches
 }
 
 // NewKeeper returns a keeper that works when it runs.
@@ -74,6 +75,9 @@ func (k *Keeper) Watching(ctx context.Context, forms []string) error {
 // watch notes that forms are watched. The log of one that has none begins at a time.
 func (k *Keeper) watch(ctx context.Context, forms []string, since time.Time) error {
 	for _, form := range forms {
+		if k.justNoted(form) {
+			continue
+		}
 		var failure error
 		_, err := k.config.Log.UpdateForm(ctx, form, func(f *logv1.Form) bool {
 			if f.GetBeginTime() == nil {
@@ -85,8 +89,25 @@ func (k *Keeper) watch(ctx context.Context, forms []string, since time.Time) err
 			return err
 		}
 		k.know(form)
+		k.note(form)
 	}
 	return nil
+}
+
+// justNoted tells whether the store knows already that somebody watches a form: ten thousand may come at once.
+func (k *Keeper) justNoted(form string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.states[form]
+	return s != nil && time.Since(s.watched) < noted
+}
+
+func (k *Keeper) note(form string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s := k.states[form]; s != nil {
+		s.watched = time.Now()
+	}
 }
 
 // watched notes that a form is watched now.

@@ -93,11 +93,12 @@ type Log struct {
 	running sync.WaitGroup
 	stop    context.CancelFunc
 
-	lasts  lasts
-	cuts   atomic.Pointer[[]uint64]                       // where the end of the log was lost, oldest first
-	told   sync.Map                                       // what was told as lost
-	floors sync.Map                                       // by form, the time before which nothing is left
-	taken  atomic.Pointer[func(form string, upTo uint64)] // is told what retention takes
+	lasts   lasts
+	cuts    atomic.Pointer[[]uint64]                       // where the end of the log was lost, oldest first
+	told    sync.Map                                       // what was told as lost
+	floors  sync.Map                                       // by form, the time before which nothing is left
+	taken   atomic.Pointer[func(form string, upTo uint64)] // is told what retention takes
+	written atomic.Uint64                                  // the last position that this process wrote
 
 	// Of the writer alone: the ends of the forms' logs, and that of all. What they say holds as long as nobody else writes.
 	tails map[string]*tail
@@ -190,6 +191,9 @@ func (l *Log) writeGroup(ctx context.Context, group []*pending) {
 			continue
 		}
 		if conflict, ok := errors.AsType[*store.ConflictError](err); ok && try < mostTries {
+			if conflict.Last != 0 && conflict.Last < l.last {
+				_, _ = l.settlePositions(ctx, l.last) // its end is lost: that is noted before anything new takes its place
+			}
 			// The engine knows best, also where damage made it of two minds.
 			l.last, l.known = conflict.Last, conflict.Last != 0
 			continue
@@ -239,13 +243,13 @@ func (l *Log) writeOnce(ctx context.Context, group []*pending) ([]*pending, erro
 	return append(ready[n:], later...), err
 }
 
-// begin learns where the log ends, before it learns where those of the forms do: what somebody else writes in between fails the next write.
-func (l *Log) begin(ctx context.Context) error {
-	if l.known {
-		return nil
+// begin learns where the log ends, before it learns where those of the forms do: what somebody else writes in between fails the next
+// write. Where the end was lost, that is noted before anything new takes its place.
+func (l *Log) begin(ctx context.Context) (err error) {
+	if !l.known {
+		l.last, err = l.settlePositions(ctx, l.written.Load())
+		l.known = err == nil
 	}
-	state, err := l.store.State(ctx)
-	l.last, l.known = state.Last, err == nil
 	return err
 }
 

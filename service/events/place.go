@@ -9,6 +9,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
+	"sync"
 	"time"
 
 	"github.com/tallyd/tallyd/service/store"
@@ -86,12 +88,6 @@ func (l *Log) Left(ctx context.Context, forms []string, at Place) (Place, error)
 	return at, err
 }
 
-// Reach returns a place that the log has: one behind its end is of an end that was lost just now.
-func (l *Log) Reach(ctx context.Context, at Place) (Place, error) {
-	state, err := l.store.State(ctx)
-	return Place{Position: min(at.Position, state.Last), Accepted: min(at.Accepted, state.Last)}, err
-}
-
 // floorOf returns the position up to which retention has taken entries of any of these forms.
 func (l *Log) floorOf(ctx context.Context, forms []string) (floor uint64, err error) {
 	for _, form := range forms {
@@ -118,8 +114,12 @@ var ErrToken = errors.New("the token is not one that this log handed out for thi
 
 // Seal makes places into tokens that nobody else can make, and back.
 type Seal struct {
-	log    *Log
-	secret []byte
+	log  *Log
+	macs *sync.Pool // of hash.Hash: each token takes one, and making it costs more than using it
+}
+
+func newSeal(l *Log, secret []byte) Seal {
+	return Seal{log: l, macs: &sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}}
 }
 
 // Seal returns the log's own seal, which all replicas share. The error is that of the store.
@@ -130,7 +130,7 @@ func (l *Log) Seal(ctx context.Context) (Seal, error) {
 	for {
 		r, err := l.store.Get(ctx, sealKey)
 		if err != nil || len(r.Value) == sealSize {
-			return Seal{l, r.Value}, err
+			return newSeal(l, r.Value), err
 		}
 		r.Value = make([]byte, sealSize)
 		if _, err := rand.Read(r.Value); err != nil {
@@ -181,7 +181,9 @@ func uvarint(data []byte, ok bool) (uint64, []byte, bool) {
 }
 
 func (s Seal) mac(data []byte) []byte {
-	mac := hmac.New(sha256.New, s.secret)
-	mac.Write(data)
+	mac := s.macs.Get().(hash.Hash)
+	defer s.macs.Put(mac)
+	mac.Reset()
+	_, _ = mac.Write(data) // it never fails
 	return mac.Sum(nil)[:macSize]
 }

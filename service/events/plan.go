@@ -265,6 +265,7 @@ func (l *Log) append(ctx context.Context, plans []plan) (int, error) {
 	}
 	if len(positions) > 0 {
 		l.last = positions[len(positions)-1]
+		l.written.Store(l.last)
 	}
 	stored := min(len(positions), len(plans))
 	for _, n := range plans[:stored] {

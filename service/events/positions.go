@@ -47,6 +47,9 @@ func (l *Log) settlePositions(ctx context.Context, seen uint64) (last uint64, er
 			continue
 		}
 		l.cuts.Store(&p.Cuts)
+		if l.written.Load() > state.Last && state.Last < known {
+			l.written.Store(state.Last) // what this process wrote behind that is lost
+		}
 		return state.Last, err
 	}
 }
