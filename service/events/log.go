@@ -98,6 +98,7 @@ type Log struct {
 	told   sync.Map                                       // what was told as lost
 	floors sync.Map                                       // by form, the time before which nothing is left
 	taken  atomic.Pointer[func(form string, upTo uint64)] // is told what retention takes
+	owed   atomic.Bool                                    // something that was deleted may not be erased yet
 
 	// Of the writer alone: the ends of the forms' logs, and that of all. What they say holds as long as nobody else writes.
 	tails map[string]*tail
@@ -122,6 +123,7 @@ func OpenLog(s Store, log *slog.Logger, seen Observer) *Log {
 		seen.Gap = func(string, uint64, uint64) {}
 	}
 	l := &Log{store: s, log: log, seen: seen, queue: make(chan *pending, mostWaiting), tails: map[string]*tail{}}
+	l.owed.Store(true) // by the process before
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
 	l.running.Go(func() { l.write(ctx) })

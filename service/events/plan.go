@@ -276,13 +276,14 @@ func (l *Log) append(ctx context.Context, plans []plan) (int, error) {
 	return stored, err
 }
 
-// erase takes away what a tombstone stands for. What fails here is done again by the scrub, which looks at every tombstone.
+// erase takes away what a tombstone stands for. What fails here the next walk does again.
 func (l *Log) erase(ctx context.Context, form, submission string, position uint64) {
 	err := l.store.Erase(ctx, position)
 	if err == nil {
 		err = l.store.Purge(ctx, "cf."+form+"."+submission+".*", 0)
 	}
 	if err != nil {
+		l.owed.Store(true)
 		l.log.Warn("a deleted submission is not erased yet", slog.String("form", form), slog.String("error", err.Error()))
 	}
 }
