@@ -99,6 +99,7 @@ type Log struct {
 	floors sync.Map                                       // by form, the time before which nothing is left
 	taken  atomic.Pointer[func(form string, upTo uint64)] // is told what retention takes
 	owed   atomic.Bool                                    // something that was deleted may not be erased yet
+	shrunk atomic.Pointer[func()]                         // is told when the end of the log was lost
 
 	// Of the writer alone: the ends of the forms' logs, and that of all. What they say holds as long as nobody else writes.
 	tails map[string]*tail
@@ -192,15 +193,26 @@ func (l *Log) writeGroup(ctx context.Context, group []*pending) {
 			continue
 		}
 		if conflict, ok := errors.AsType[*store.ConflictError](err); ok && try < mostTries {
-			// The engine knows best, also where damage made it of two minds.
-			l.last, l.known = conflict.Last, conflict.Last != 0
-			continue
+			if err = l.yield(ctx, conflict.Last); err == nil {
+				continue
+			}
 		}
 		for _, p := range group {
 			p.finish(0, err)
 		}
 		return
 	}
+}
+
+// yield takes the engine's word for where the log ends; 0 for none. It knows best, also where damage made it of two minds.
+func (l *Log) yield(ctx context.Context, last uint64) error {
+	if last < l.last {
+		if _, err := l.settlePositions(ctx, l.last); err != nil {
+			return err
+		}
+	}
+	l.last, l.known = last, last != 0
+	return nil
 }
 
 // writeOnce writes what can be written together and returns what is left, with why.
@@ -246,8 +258,10 @@ func (l *Log) begin(ctx context.Context) error {
 	if l.known {
 		return nil
 	}
-	state, err := l.store.State(ctx)
-	l.last, l.known = state.Last, err == nil
+	last, err := l.settlePositions(ctx, l.last)
+	if l.known = err == nil; l.known {
+		l.last = last
+	}
 	return err
 }
 

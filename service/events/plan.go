@@ -264,6 +264,9 @@ func (l *Log) append(ctx context.Context, plans []plan) (int, error) {
 		positions, err = l.store.Append(ctx, drafts)
 	}
 	if len(positions) > 0 {
+		if positions[0] <= l.last { // an engine that lost the end of its file goes on where that ends now
+			err = errors.Join(err, l.cutAt(ctx, positions[0]-1))
+		}
 		l.last = positions[len(positions)-1]
 	}
 	stored := min(len(positions), len(plans))

@@ -18,6 +18,8 @@ const (
 	// scrubPause is what a walk waits after each part of at most a mebibyte: it must not take the disk from others. A log of 400 MiB is
 	// walked through in 25 s.
 	scrubPause = 60 * time.Millisecond
+	// settled is how old an entry is that every server of a cluster has.
+	settled = 5 * time.Second
 )
 
 // ScrubConfig is what a Scrub needs.
@@ -74,7 +76,7 @@ func (s *Scrub) Walk(ctx context.Context) error {
 	if _, err := s.config.Log.settlePositions(ctx, 0); err != nil {
 		return err
 	}
-	w := &walk{log: s.config.Log, forms: map[string]*walked{}}
+	w := &walk{log: s.config.Log, ends: s.config.Log.lasts.before(time.Now().Add(-settled)), forms: map[string]*walked{}}
 	if err := w.all(ctx); err != nil {
 		return err
 	}
@@ -161,6 +163,7 @@ type walked struct {
 // walk is one way through the log.
 type walk struct {
 	log            *Log
+	ends           map[string]uint64 // by form, an entry that readers of this process have seen
 	forms          map[string]*walked
 	entries, bytes int64
 }
@@ -230,7 +233,7 @@ func (w *walk) missing(ctx context.Context) error {
 		if seen := w.forms[form]; seen != nil {
 			last = max(last, seen.chain.sequence)
 		}
-		if known := f.GetCheckpoint().GetSequence(); known > last {
+		if known := max(f.GetCheckpoint().GetSequence(), w.ends[form]); known > last {
 			w.log.lost(form, Gap{First: last + 1, Last: known})
 		}
 	}

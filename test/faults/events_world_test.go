@@ -22,10 +22,11 @@ import (
 )
 
 // deliverer is a Tally played by the test: it knows every form, signs what it delivers, and lets nobody list its submissions, so that a
-// log holds what was delivered and nothing else.
+// log holds what was delivered and nothing else, unless the test has it list them.
 type deliverer struct {
 	secrets
 
+	listing
 	tally  *fakeTally
 	client *http.Client
 	began  time.Time
@@ -43,6 +44,9 @@ func newDeliverer(t *testing.T) *deliverer {
 		form, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/forms/"), "/")
 		if strings.HasPrefix(form, "held") {
 			d.keepBack(r.Context())
+		}
+		if rest == "submissions" && d.list(w, r, form) {
+			return
 		}
 		if rest != "" {
 			w.WriteHeader(http.StatusForbidden)
