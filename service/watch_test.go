@@ -242,6 +242,29 @@ func TestGap(t *testing.T) {
 	if info := infoOf(err); info.GetReason() != "EVENT_LOG_GAP" || info.GetMetadata()["first_sequence"] != "2" || info.GetMetadata()["last_sequence"] != "2" {
 		t.Errorf("Recv() = %v, want EVENT_LOG_GAP of 2 to 2", err)
 	}
+	w.readOn(t, jobs, 3)
+}
+
+// readOn demands that a log, which is lost before its last event, can be read from that on.
+func (w *watched) readOn(t *testing.T, form string, last int64) {
+	t.Helper()
+	client := tallydv1.NewSubmissionEventServiceClient(w.conn)
+	replay, err := client.ReplaySubmissionEvents(as(t, "all"), &tallydv1.ReplaySubmissionEventsRequest{
+		FormId: form, Start: &tallydv1.ReplaySubmissionEventsRequest_StartSequence{StartSequence: last},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := replay.Recv(); err != nil || m.GetEvent().GetSequence() != last {
+		t.Errorf("Recv() from %d on = %v, %v, want that event", last, m, err)
+	}
+	if m, err := replay.Recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("Recv() behind %d = %v, %v, want the end", last, m, err)
+	}
+	list, err := client.ListSubmissionEvents(as(t, "all"), &tallydv1.ListSubmissionEventsRequest{FormId: form, StartSequence: last})
+	if err != nil || len(list.GetEvents()) != 1 || list.GetEvents()[0].GetSequence() != last {
+		t.Errorf("ListSubmissionEvents() from %d on = %v, %v, want that event", last, list, err)
+	}
 }
 
 // Pages of a log, and where reading it may begin.

@@ -85,16 +85,20 @@ type Hub struct {
 
 	// Of the reader alone.
 	chains map[string]*chain
+	cuts   int // how many it knows of
+
+	anew chan struct{} // asks the reader to begin again
 }
 
 // NewHub returns a hub that reads a log when it runs.
 func NewHub(l *Log) *Hub {
 	h := &Hub{
 		log: l, ready: make(chan struct{}), chains: map[string]*chain{},
-		cursors: map[string]map[*Cursor]struct{}{}, broad: map[*Cursor]struct{}{},
+		cursors: map[string]map[*Cursor]struct{}{}, broad: map[*Cursor]struct{}{}, anew: make(chan struct{}, 1),
 	}
-	forget := h.forget
+	forget, again := h.forget, h.again
 	l.taken.Store(&forget)
+	l.shrunk.Store(&again)
 	return h
 }
 
@@ -109,7 +113,7 @@ func (h *Hub) Run(ctx context.Context) {
 		if h.position() != before {
 			pause = firstRetry
 		}
-		if !errors.Is(err, store.ErrUnavailable) {
+		if !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, context.Canceled) {
 			h.log.log.Warn("reading the log of events stopped", slog.String("error", err.Error()))
 		}
 		select {
@@ -127,17 +131,58 @@ func (h *Hub) read(ctx context.Context) error {
 	}
 	select {
 	case <-h.ready:
-		if last < h.position() {
-			h.restart(last)
+		if left := min(last, h.left()); left < h.position() {
+			h.restart(left)
 		}
 	default:
+		h.left()
 		h.restart(last)
 		close(h.ready)
 	}
-	return h.log.store.Follow(ctx, allForms, h.position()+1, func(m store.Message) error { return h.take(ctx, m) })
+	return h.follow(ctx)
 }
 
-// restart begins at the end of the log as it is now. Cursors go on from there: what they had seen behind it is lost.
+// left returns up to where the log is still what was read of it: behind a cut others may have written already. Each cut counts once.
+func (h *Hub) left() uint64 {
+	left, cuts := h.position(), h.log.cuts.Load()
+	if cuts == nil {
+		return left
+	}
+	for _, cut := range (*cuts)[min(h.cuts, len(*cuts)):] {
+		left = min(left, cut)
+	}
+	h.cuts = len(*cuts)
+	return left
+}
+
+// follow reads on until ctx ends, the engine fails or the end of the log is lost.
+func (h *Hub) follow(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var err error
+	var following sync.WaitGroup
+	following.Go(func() {
+		defer cancel()
+		err = h.log.store.Follow(ctx, allForms, h.position()+1, func(m store.Message) error { return h.take(ctx, m) })
+	})
+	select {
+	case <-h.anew:
+		cancel()
+	case <-ctx.Done():
+	}
+	following.Wait()
+	return err
+}
+
+// again makes the reader begin again: the end of the log was lost.
+func (h *Hub) again() {
+	select {
+	case h.anew <- struct{}{}:
+	default:
+	}
+}
+
+// restart begins at what is left of the log. Cursors go on from there: what they had seen behind it is lost.
 func (h *Hub) restart(last uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -264,7 +309,8 @@ func (h *Hub) after(records []*Record, c *Cursor) (taken []*Record, end uint64, 
 	defer h.mu.RUnlock()
 	if c.life != h.life {
 		if c.life != 0 {
-			c.at.Position = min(c.at.Position, h.start) // its end was lost, and with it what was behind this
+			// Its end was lost, and with it what was behind this.
+			c.at.Position, c.at.Accepted = min(c.at.Position, h.start), min(c.at.Accepted, h.start)
 		}
 		c.life = h.life
 	}

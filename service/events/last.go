@@ -46,6 +46,19 @@ func (s *lasts) see(e Entry) {
 	})
 }
 
+// before returns the number of each log's last entry, where that came before a time.
+func (s *lasts) before(at time.Time) map[string]uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ends := map[string]uint64{}
+	for form, last := range s.form {
+		if last.Time.Before(at) {
+			ends[form] = last.Sequence
+		}
+	}
+	return ends
+}
+
 // Last returns how far a form's log is.
 func (l *Log) Last(form string) Last {
 	l.lasts.mu.Lock()

@@ -98,6 +98,8 @@ type Log struct {
 	told    sync.Map                                       // what was told as lost
 	floors  sync.Map                                       // by form, the time before which nothing is left
 	taken   atomic.Pointer[func(form string, upTo uint64)] // is told what retention takes
+	owed    atomic.Bool                                    // something that was deleted may not be erased yet
+	shrunk  atomic.Pointer[func()]                         // is told when the end of the log was lost
 	written atomic.Uint64                                  // the last position that this process wrote
 
 	// Of the writer alone: the ends of the forms' logs, and that of all. What they say holds as long as nobody else writes.
@@ -123,6 +125,7 @@ func OpenLog(s Store, log *slog.Logger, seen Observer) *Log {
 		seen.Gap = func(string, uint64, uint64) {}
 	}
 	l := &Log{store: s, log: log, seen: seen, queue: make(chan *pending, mostWaiting), tails: map[string]*tail{}}
+	l.owed.Store(true) // by the process before
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
 	l.running.Go(func() { l.write(ctx) })
@@ -191,18 +194,26 @@ func (l *Log) writeGroup(ctx context.Context, group []*pending) {
 			continue
 		}
 		if conflict, ok := errors.AsType[*store.ConflictError](err); ok && try < mostTries {
-			if conflict.Last != 0 && conflict.Last < l.last {
-				_, _ = l.settlePositions(ctx, l.last) // its end is lost: that is noted before anything new takes its place
+			if err = l.yield(ctx, conflict.Last); err == nil {
+				continue
 			}
-			// The engine knows best, also where damage made it of two minds.
-			l.last, l.known = conflict.Last, conflict.Last != 0
-			continue
 		}
 		for _, p := range group {
 			p.finish(0, err)
 		}
 		return
 	}
+}
+
+// yield takes the engine's word for where the log ends; 0 for none. It knows best, also where damage made it of two minds.
+func (l *Log) yield(ctx context.Context, last uint64) error {
+	if last < l.last {
+		if _, err := l.settlePositions(ctx, l.last); err != nil {
+			return err
+		}
+	}
+	l.last, l.known = last, last != 0
+	return nil
 }
 
 // writeOnce writes what can be written together and returns what is left, with why.
@@ -245,10 +256,13 @@ func (l *Log) writeOnce(ctx context.Context, group []*pending) ([]*pending, erro
 
 // begin learns where the log ends, before it learns where those of the forms do: what somebody else writes in between fails the next
 // write. Where the end was lost, that is noted before anything new takes its place.
-func (l *Log) begin(ctx context.Context) (err error) {
-	if !l.known {
-		l.last, err = l.settlePositions(ctx, l.written.Load())
-		l.known = err == nil
+func (l *Log) begin(ctx context.Context) error {
+	if l.known {
+		return nil
+	}
+	last, err := l.settlePositions(ctx, l.last)
+	if l.known = err == nil; l.known {
+		l.last = last
 	}
 	return err
 }

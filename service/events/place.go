@@ -76,7 +76,27 @@ func (l *Log) Sequence(ctx context.Context, form string, sequence uint64) (Place
 		late = middle
 	}
 	at.Position = early
-	return at, nil
+	accepted, err := l.positionOf(ctx, form, sequence, early)
+	at.Accepted = max(at.Accepted, accepted)
+	return at, err
+}
+
+// positionOf returns the position of an entry that lies behind a place; 0 where it is lost. Whoever asks for it asks for nothing before.
+func (l *Log) positionOf(ctx context.Context, form string, sequence, behind uint64) (uint64, error) {
+	for from := behind + 1; ; {
+		next, _, err := l.store.Read(ctx, store.Query{Filter: formFilter(form), From: from, Most: 1})
+		if err != nil || len(next) == 0 {
+			return 0, err
+		}
+		e, err := l.decode(next[0])
+		if err == nil && e.GetSequence() == sequence {
+			return e.Position, nil
+		}
+		if err == nil && e.GetSequence() > sequence {
+			return 0, nil
+		}
+		from = next[0].Position + 1
+	}
 }
 
 // Left returns how to go on from a place with all that is left; it is the same place unless retention has taken entries behind it.

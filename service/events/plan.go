@@ -264,6 +264,9 @@ func (l *Log) append(ctx context.Context, plans []plan) (int, error) {
 		positions, err = l.store.Append(ctx, drafts)
 	}
 	if len(positions) > 0 {
+		if positions[0] <= l.last { // an engine that lost the end of its file goes on where that ends now
+			err = errors.Join(err, l.cutAt(ctx, positions[0]-1))
+		}
 		l.last = positions[len(positions)-1]
 		l.written.Store(l.last)
 	}
@@ -277,13 +280,14 @@ func (l *Log) append(ctx context.Context, plans []plan) (int, error) {
 	return stored, err
 }
 
-// erase takes away what a tombstone stands for. What fails here is done again by the scrub, which looks at every tombstone.
+// erase takes away what a tombstone stands for. What fails here the next walk does again.
 func (l *Log) erase(ctx context.Context, form, submission string, position uint64) {
 	err := l.store.Erase(ctx, position)
 	if err == nil {
 		err = l.store.Purge(ctx, "cf."+form+"."+submission+".*", 0)
 	}
 	if err != nil {
+		l.owed.Store(true)
 		l.log.Warn("a deleted submission is not erased yet", slog.String("form", form), slog.String("error", err.Error()))
 	}
 }

@@ -36,7 +36,7 @@ func (l *Log) settlePositions(ctx context.Context, seen uint64) (last uint64, er
 			l.log.Warn("the log of events is a copy: whatever came behind its end is read again", slog.Uint64("end", state.Last))
 			p.Cuts = append(p.Cuts, state.Last)
 		case state.Last == p.GetLast():
-			l.cuts.Store(&p.Cuts)
+			l.setCuts(p.Cuts)
 			return state.Last, nil
 		}
 		p.Last, p.Identity = state.Last, l.store.Identity()
@@ -46,11 +46,44 @@ func (l *Log) settlePositions(ctx context.Context, seen uint64) (last uint64, er
 		if _, err = l.store.Put(ctx, r); errors.Is(err, store.ErrConflict) {
 			continue
 		}
-		l.cuts.Store(&p.Cuts)
-		if l.written.Load() > state.Last && state.Last < known {
-			l.written.Store(state.Last) // what this process wrote behind that is lost
-		}
+		l.setCuts(p.Cuts)
 		return state.Last, err
+	}
+}
+
+// cutAt notes that the end of the log was lost behind a position, which the engine is about to use anew.
+func (l *Log) cutAt(ctx context.Context, position uint64) error {
+	for {
+		r, err := l.store.Get(ctx, positionsKey)
+		if err != nil {
+			return err
+		}
+		p := &logv1.Positions{}
+		_ = proto.Unmarshal(r.Value, p) // a damaged record knows nothing
+		p.Cuts, p.Last, p.Identity = append(p.Cuts, position), position, l.store.Identity()
+		if r.Value, err = proto.Marshal(p); err != nil {
+			return err
+		}
+		if _, err = l.store.Put(ctx, r); err == nil {
+			l.log.Error("the end of the log of events is lost", slog.Uint64("left", position))
+			l.setCuts(p.Cuts)
+		}
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// setCuts remembers the cuts, and tells the reader of the process of new ones: it waits behind an end that is no more.
+func (l *Log) setCuts(cuts []uint64) {
+	before := l.epoch()
+	l.cuts.Store(&cuts)
+	if uint64(len(cuts)) <= before {
+		return
+	}
+	l.written.Store(min(l.written.Load(), cuts[len(cuts)-1])) // what this process wrote behind that is lost
+	if shrunk := l.shrunk.Load(); shrunk != nil {
+		(*shrunk)()
 	}
 }
 

@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -17,6 +18,8 @@ const (
 	// scrubPause is what a walk waits after each part of at most a mebibyte: it must not take the disk from others. A log of 400 MiB is
 	// walked through in 25 s.
 	scrubPause = 60 * time.Millisecond
+	// settled is how old an entry is that every server of a cluster has.
+	settled = 5 * time.Second
 )
 
 // ScrubConfig is what a Scrub needs.
@@ -35,7 +38,6 @@ type ScrubConfig struct {
 // Scrub walks through the log again and again: it sees damage before a reader does, and takes away what is kept no longer.
 type Scrub struct {
 	config ScrubConfig
-	swept  bool // what was to be erased when the process before ended is gone
 }
 
 // NewScrub returns a scrub that walks when it runs.
@@ -65,16 +67,16 @@ func pause(ctx context.Context, d time.Duration) {
 
 // Walk walks through the log once.
 func (s *Scrub) Walk(ctx context.Context) error {
-	if !s.swept {
+	if s.config.Log.owed.Swap(false) {
 		if err := s.sweep(ctx); err != nil {
+			s.config.Log.owed.Store(true)
 			return err
 		}
-		s.swept = true
 	}
 	if _, err := s.config.Log.settlePositions(ctx, 0); err != nil {
 		return err
 	}
-	w := &walk{log: s.config.Log, forms: map[string]*walked{}}
+	w := &walk{log: s.config.Log, ends: s.config.Log.lasts.before(time.Now().Add(-settled)), forms: map[string]*walked{}}
 	if err := w.all(ctx); err != nil {
 		return err
 	}
@@ -83,14 +85,15 @@ func (s *Scrub) Walk(ctx context.Context) error {
 			return err
 		}
 	}
+	unmarked := w.mark(ctx) // before marks go with their tombstones; what it lacks the room for, retention may give
 	if err := s.retain(ctx, w); err != nil {
 		return err
 	}
 	s.config.Walked(w.entries, w.bytes)
-	return w.missing(ctx)
+	return errors.Join(unmarked, w.missing(ctx))
 }
 
-// sweep erases what a tombstone stands for and the process before did not get to.
+// sweep erases what tombstones stand for and nobody got to, be it the process before.
 func (s *Scrub) sweep(ctx context.Context) error {
 	for from := uint64(1); ; {
 		marks, more, err := s.config.Log.store.Read(ctx, store.Query{Filter: "er.>", From: from})
@@ -154,11 +157,13 @@ func (l *Log) shrink(ctx context.Context, form string, over int64) error {
 type walked struct {
 	chain *chain
 	bytes int64
+	marks map[string]*logv1.Tombstone // by subject, what must be beside its tombstones
 }
 
 // walk is one way through the log.
 type walk struct {
 	log            *Log
+	ends           map[string]uint64 // by form, an entry that readers of this process have seen
 	forms          map[string]*walked
 	entries, bytes int64
 }
@@ -205,6 +210,7 @@ func (w *walk) see(ctx context.Context, m store.Message) error {
 		return err
 	}
 	seen.chain = next
+	seen.expect(e)
 	w.log.lasts.see(e)
 	if gap != nil {
 		w.log.lost(form, *gap)
@@ -227,7 +233,7 @@ func (w *walk) missing(ctx context.Context) error {
 		if seen := w.forms[form]; seen != nil {
 			last = max(last, seen.chain.sequence)
 		}
-		if known := f.GetCheckpoint().GetSequence(); known > last {
+		if known := max(f.GetCheckpoint().GetSequence(), w.ends[form]); known > last {
 			w.log.lost(form, Gap{First: last + 1, Last: known})
 		}
 	}

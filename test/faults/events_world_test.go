@@ -22,10 +22,11 @@ import (
 )
 
 // deliverer is a Tally played by the test: it knows every form, signs what it delivers, and lets nobody list its submissions, so that a
-// log holds what was delivered and nothing else.
+// log holds what was delivered and nothing else, unless the test has it list them.
 type deliverer struct {
 	secrets
 
+	listing
 	tally  *fakeTally
 	client *http.Client
 	began  time.Time
@@ -39,18 +40,7 @@ type deliverer struct {
 func newDeliverer(t *testing.T) *deliverer {
 	t.Helper()
 	d := &deliverer{secrets: newSecrets(), began: time.Now(), dir: t.TempDir(), held: make(chan struct{}), release: make(chan struct{})}
-	d.tally = newTally(t, alive(func(w http.ResponseWriter, r *http.Request) {
-		form, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/forms/"), "/")
-		if strings.HasPrefix(form, "held") {
-			d.keepBack(r.Context())
-		}
-		if rest != "" {
-			w.WriteHeader(http.StatusForbidden)
-			_, _ = io.WriteString(w, `{"message":"not yours"}`)
-			return
-		}
-		_, _ = fmt.Fprintf(w, `{"id":%q,"name":"Form"}`, form)
-	}))
+	d.tally = newTally(t, alive(d.answer))
 	// An idle connection to Tally is no goroutine that a fault left.
 	d.tally.Config.SetKeepAlivesEnabled(false)
 	d.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}, Timeout: patience}
@@ -60,6 +50,23 @@ func newDeliverer(t *testing.T) *deliverer {
 		"--webhook-listen", "127.0.0.1:0", "--webhook-secret-file", d.secretFile(t, d.ourSigning), "--poll-interval", "24h",
 	}
 	return d
+}
+
+// answer answers a request about a form.
+func (d *deliverer) answer(w http.ResponseWriter, r *http.Request) {
+	form, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/forms/"), "/")
+	if strings.HasPrefix(form, "held") {
+		d.keepBack(r.Context())
+	}
+	if rest == "submissions" && d.list(w, r, form) {
+		return
+	}
+	if rest != "" {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"message":"not yours"}`)
+		return
+	}
+	_, _ = fmt.Fprintf(w, `{"id":%q,"name":"Form"}`, form)
 }
 
 // keepBack tells of a request and waits until it may be answered, or nobody waits for the answer.

@@ -63,9 +63,15 @@ func newSecureTally(t *testing.T, script http.HandlerFunc) (*fakeTally, string) 
 	t.Helper()
 	f := play(t, script)
 	f.EnableHTTP2 = true
+	return f, startTLS(t, f)
+}
+
+// startTLS starts a Tally over TLS, and returns the environment in which tallyd trusts it.
+func startTLS(t *testing.T, f *fakeTally) string {
+	t.Helper()
 	f.StartTLS()
 	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.Certificate().Raw})
-	return f, "SSL_CERT_FILE=" + write(t, certificate, 0o600)
+	return "SSL_CERT_FILE=" + write(t, certificate, 0o600)
 }
 
 // seen returns the requests so far, without the checks of the key.
