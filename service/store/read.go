@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 )
@@ -113,8 +114,8 @@ func (s *Store) read(ctx context.Context, q Query) (messages []Message, more boo
 		return nil, false, s.fail(ctx, err)
 	}
 	for raw, err := range answers {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			return nil, false, nil
+		if errors.Is(err, jetstreamext.ErrNoMessages) || s.clustered() && errors.Is(err, nats.ErrNoResponders) {
+			return nil, false, nil // of a stream just made not every server has heard
 		}
 		if err != nil {
 			return nil, false, s.fail(ctx, err)

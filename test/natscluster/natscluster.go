@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,8 +26,6 @@ const (
 	patience = 40 * time.Second
 	// accounts is how many tests can have their own.
 	accounts = 64
-	// password is that of every user. It is easy to find where it should not be.
-	password = "s3cret-of-nats"
 )
 
 // Cluster is servers that run until Stop.
@@ -161,43 +158,26 @@ func (c *Cluster) Stop() error {
 // Nodes returns the servers.
 func (c *Cluster) Nodes() []*Node { return c.nodes }
 
-// Account is one that no other test uses, with all that lies in it.
-type Account struct {
-	user    string
-	cluster *Cluster
-}
-
-// Account returns an account for the time of a test.
-func (c *Cluster) Account(t testing.TB) Account {
+// Follower returns a server that does not lead the others.
+func (c *Cluster) Follower(t testing.TB) *Node {
 	t.Helper()
-	n := c.given.Add(1) - 1
-	if n >= accounts {
-		t.Fatalf("there are %d accounts", accounts)
+	state, err := c.nodes[0].state()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return Account{user: fmt.Sprintf("u%d", n), cluster: c}
+	for _, n := range c.nodes {
+		if n.name != state.Meta.Leader {
+			return n
+		}
+	}
+	t.Fatal("there is none")
+	return nil
 }
 
-// URL returns the address of servers as a client writes it: of all where none is named.
-func (a Account) URL(nodes ...*Node) string {
-	if len(nodes) == 0 {
-		nodes = a.cluster.nodes
-	}
-	addresses := make([]string, len(nodes))
-	for i, n := range nodes {
-		address := url.URL{Scheme: "nats", User: url.UserPassword(a.user, password), Host: n.Address()}
-		addresses[i] = address.String()
-	}
-	return strings.Join(addresses, ",")
-}
-
-// Password is the secret in every URL.
-func (Account) Password() string { return password }
-
-// Heal brings back whoever is away, now and when the test ends: other tests use the cluster too.
+// Heal brings back whoever is away when the test ends: other tests use the cluster too.
 func (c *Cluster) Heal(t testing.TB) {
 	t.Helper()
 	t.Cleanup(func() { c.AllBack(t) })
-	c.AllBack(t)
 }
 
 // AllBack brings back whoever is away, and waits until all agree again.

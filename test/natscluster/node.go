@@ -59,27 +59,35 @@ func (n *Node) start() error {
 	return err
 }
 
+// state is what a server knows of its cluster.
+type state struct {
+	Meta struct {
+		Leader   string `json:"leader"`
+		Size     int    `json:"cluster_size"`
+		Replicas []struct {
+			Offline bool `json:"offline"`
+		} `json:"replicas"`
+	} `json:"meta_cluster"`
+}
+
+func (n *Node) state() (s state, err error) {
+	err = n.ask("/jsz", &s)
+	return s, err
+}
+
 // ready asks whether it sees all others and who leads.
 func (n *Node) ready() error {
-	var state struct {
-		Meta struct {
-			Leader   string `json:"leader"`
-			Size     int    `json:"cluster_size"`
-			Replicas []struct {
-				Offline bool `json:"offline"`
-			} `json:"replicas"`
-		} `json:"meta_cluster"`
-	}
-	if err := n.ask("/jsz", &state); err != nil {
+	s, err := n.state()
+	if err != nil {
 		return err
 	}
-	for _, other := range state.Meta.Replicas {
+	for _, other := range s.Meta.Replicas {
 		if other.Offline {
 			return errors.New("it misses another")
 		}
 	}
-	if state.Meta.Leader == "" || state.Meta.Size != size {
-		return fmt.Errorf("leader %q of %d servers", state.Meta.Leader, state.Meta.Size)
+	if s.Meta.Leader == "" || s.Meta.Size != size {
+		return fmt.Errorf("leader %q of %d servers", s.Meta.Leader, s.Meta.Size)
 	}
 	return n.ask("/healthz", nil) // which says in its log each time that it is not ready
 }
