@@ -47,6 +47,7 @@ func onEach(t *testing.T, test func(*testing.T, engine)) {
 type world struct {
 	t      *testing.T
 	config store.Config
+	logger *slog.Logger
 	store  *store.Store
 	log    *events.Log
 	hub    *events.Hub
@@ -57,7 +58,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T, on engine) *world {
-	w := &world{t: t, config: on(t)}
+	w := &world{t: t, config: on(t), logger: slog.New(slog.DiscardHandler)}
 	w.open()
 	t.Cleanup(func() { w.close() })
 	return w
@@ -70,7 +71,7 @@ func (w *world) open() {
 	if w.store, err = store.Open(w.t.Context(), w.config); err != nil {
 		w.t.Fatalf("Open() = %v", err)
 	}
-	w.log = events.OpenLog(w.store, slog.New(slog.DiscardHandler), events.Observer{Gap: func(form string, first, last uint64) {
+	w.log = events.OpenLog(w.store, w.logger, events.Observer{Gap: func(form string, first, last uint64) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.gaps = append(w.gaps, fmt.Sprintf("%s %d-%d", form, first, last))
