@@ -12,7 +12,7 @@ import (
 // A copy of the directory of a process that has ended is a backup. Whoever has seen more than it has goes on from its end, although the
 // numbers behind that are used again.
 func TestBackup(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, embedded)
 	w.begun("f")
 	w.add(delivered("f", "a"), events.Stored)
 	w.add(delivered("f", "b"), events.Stored)
@@ -23,7 +23,7 @@ func TestBackup(t *testing.T) {
 	early := seal.Token(events.Place{Position: 1}, 7)
 	w.close()
 	copied := filepath.Join(t.TempDir(), "copy")
-	if err := os.CopyFS(copied, os.DirFS(w.dir)); err != nil {
+	if err := os.CopyFS(copied, os.DirFS(w.config.Dir)); err != nil {
 		t.Fatal(err)
 	}
 	w.open()
@@ -35,7 +35,7 @@ func TestBackup(t *testing.T) {
 	late := seal.Token(events.Place{Position: 4}, 7)
 	w.close()
 
-	w.dir = copied
+	w.config.Dir = copied
 	w.open()
 	if seal, err = w.log.Seal(t.Context()); err != nil {
 		t.Fatal(err)

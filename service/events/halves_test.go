@@ -76,8 +76,10 @@ func (w *world) wantErased() {
 
 // Row 92: the disk takes the tombstone of a deletion and then nothing more. Told again, the deletion is known, and the next walk does what
 // is left of it, once.
-func TestScrubMarks(t *testing.T) {
-	w := newWorld(t)
+func TestScrubMarks(t *testing.T) { onEach(t, testScrubMarks) }
+
+func testScrubMarks(t *testing.T, on engine) {
+	w := newWorld(t, on)
 	h := w.halve()
 	h.batches.Store(1)
 	if _, err := w.log.Add(t.Context(), deleted("b")); err == nil {
@@ -98,8 +100,10 @@ func TestScrubMarks(t *testing.T) {
 }
 
 // Row 92: what a deletion does not get to erase, a later walk of the same process does.
-func TestScrubErasesLater(t *testing.T) {
-	w := newWorld(t)
+func TestScrubErasesLater(t *testing.T) { onEach(t, testScrubErasesLater) }
+
+func testScrubErasesLater(t *testing.T, on engine) {
+	w := newWorld(t, on)
 	h := w.halve()
 	s := events.NewScrub(events.ScrubConfig{Log: w.log, Retention: time.Hour, Bytes: 1 << 30, Logger: slog.New(slog.DiscardHandler)})
 	h.erasures.Store(2)

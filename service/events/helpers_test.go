@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -13,25 +14,51 @@ import (
 	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
 	"github.com/tallyd/tallyd/service/events"
 	"github.com/tallyd/tallyd/service/store"
+	"github.com/tallyd/tallyd/test/natscluster"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// servers is the cluster that the tests of this package share; each has an account of its own there.
+var servers natscluster.Shared
 
-// world is a log in a directory, with its hub.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		servers.Stop()
+		os.Exit(code)
+	}))
+}
+
+// engine returns where a log can be that is empty.
+type engine func(*testing.T) store.Config
+
+func embedded(t *testing.T) store.Config { return store.Config{Dir: t.TempDir()} }
+
+func clustered(t *testing.T) store.Config {
+	return store.Config{URL: servers.Cluster(t).Account(t).URL()}
+}
+
+// onEach runs a test on each engine.
+func onEach(t *testing.T, test func(*testing.T, engine)) {
+	t.Helper()
+	t.Run("embedded", func(t *testing.T) { test(t, embedded) })
+	t.Run("cluster", func(t *testing.T) { test(t, clustered) })
+}
+
+// world is a log with its hub.
 type world struct {
-	t     *testing.T
-	dir   string
-	store *store.Store
-	log   *events.Log
-	hub   *events.Hub
-	close func()
+	t      *testing.T
+	config store.Config
+	logger *slog.Logger
+	store  *store.Store
+	log    *events.Log
+	hub    *events.Hub
+	close  func()
 
 	mu   sync.Mutex
 	gaps []string
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{t: t, dir: t.TempDir()}
+func newWorld(t *testing.T, on engine) *world {
+	w := &world{t: t, config: on(t), logger: slog.New(slog.DiscardHandler)}
 	w.open()
 	t.Cleanup(func() { w.close() })
 	return w
@@ -41,10 +68,10 @@ func newWorld(t *testing.T) *world {
 func (w *world) open() {
 	w.t.Helper()
 	var err error
-	if w.store, err = store.Open(w.t.Context(), store.Config{Dir: w.dir}); err != nil {
+	if w.store, err = store.Open(w.t.Context(), w.config); err != nil {
 		w.t.Fatalf("Open() = %v", err)
 	}
-	w.log = events.OpenLog(w.store, slog.New(slog.DiscardHandler), events.Observer{Gap: func(form string, first, last uint64) {
+	w.log = events.OpenLog(w.store, w.logger, events.Observer{Gap: func(form string, first, last uint64) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.gaps = append(w.gaps, fmt.Sprintf("%s %d-%d", form, first, last))

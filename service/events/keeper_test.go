@@ -22,9 +22,9 @@ type kept struct {
 	stop   func()
 }
 
-func newKept(t *testing.T, url string) *kept {
+func newKept(t *testing.T, on engine, url string) *kept {
 	t.Helper()
-	k := &kept{world: newWorld(t), tally: &pretended{}, passed: make(chan struct{}, 100)}
+	k := &kept{world: newWorld(t, on), tally: &pretended{}, passed: make(chan struct{}, 100)}
 	k.keep(url)
 	t.Cleanup(func() { k.stop() })
 	return k
@@ -103,9 +103,11 @@ func (k *kept) want(want ...string) {
 }
 
 // What Tally has and the log has not enters the log, whatever the reason; what was there before the log began does not.
-func TestReconcile(t *testing.T) {
+func TestReconcile(t *testing.T) { onEach(t, testReconcile) }
+
+func testReconcile(t *testing.T, on engine) {
 	now := time.Now()
-	k := newKept(t, "https://hooks.example.com")
+	k := newKept(t, on, "https://hooks.example.com")
 	k.tally.submit("before", now.Add(-time.Hour))
 	k.tally.partials = []events.Item{{ID: "late", Time: now.Add(-30 * time.Hour)}, {ID: "never", Time: now.Add(-31 * time.Hour)}}
 	k.begin()
@@ -139,8 +141,10 @@ func TestReconcile(t *testing.T) {
 }
 
 // As long as Tally's count tells that nothing changed unseen, a comparison reads the recent submissions alone.
-func TestReconcileIsCheap(t *testing.T) {
-	k := newKept(t, "")
+func TestReconcileIsCheap(t *testing.T) { onEach(t, testReconcileIsCheap) }
+
+func testReconcileIsCheap(t *testing.T, on engine) {
+	k := newKept(t, on, "")
 	for i := range 9 {
 		k.tally.submit(string(rune('a'+i)), time.Now().Add(-time.Hour))
 	}
@@ -153,8 +157,10 @@ func TestReconcileIsCheap(t *testing.T) {
 }
 
 // Tally lists deliveries by 25: only those are asked for that came since the comparison before.
-func TestDeliveriesAreReadOnce(t *testing.T) {
-	k := newKept(t, "https://hooks.example.com")
+func TestDeliveriesAreReadOnce(t *testing.T) { onEach(t, testDeliveriesAreReadOnce) }
+
+func testDeliveriesAreReadOnce(t *testing.T, on engine) {
+	k := newKept(t, on, "https://hooks.example.com")
 	k.begin()
 	begun := time.Now()
 	k.check()
@@ -165,8 +171,10 @@ func TestDeliveriesAreReadOnce(t *testing.T) {
 }
 
 // A Tally that fails leaves the log as it is, says why, and is asked again.
-func TestReconcileFails(t *testing.T) {
-	k := newKept(t, "")
+func TestReconcileFails(t *testing.T) { onEach(t, testReconcileFails) }
+
+func testReconcileFails(t *testing.T, on engine) {
+	k := newKept(t, on, "")
 	k.begin()
 	k.tally.submit("a", time.Now().Add(time.Minute))
 	k.tally.mu.Lock()
@@ -191,8 +199,10 @@ func TestReconcileFails(t *testing.T) {
 }
 
 // One webhook of ours is made for a form, kept as it should be, and found again by whoever comes later.
-func TestRegister(t *testing.T) {
-	k := newKept(t, "https://hooks.example.com")
+func TestRegister(t *testing.T) { onEach(t, testRegister) }
+
+func testRegister(t *testing.T, on engine) {
+	k := newKept(t, on, "https://hooks.example.com")
 	k.tally.hooks = []events.Webhook{{ID: "theirs", Form: "f", URL: "https://elsewhere.example.com/hooks/f", Enabled: true}}
 	k.tally.deaf = true // the first one is made, and nobody hears of it
 	if err := k.keeper.Watching(t.Context(), []string{"f"}); err != nil {
@@ -245,8 +255,10 @@ func TestRegister(t *testing.T) {
 }
 
 // What retention takes is no loss, is told to tokens from before, and does not come back.
-func TestRetain(t *testing.T) {
-	k := newKept(t, "")
+func TestRetain(t *testing.T) { onEach(t, testRetain) }
+
+func testRetain(t *testing.T, on engine) {
+	k := newKept(t, on, "")
 	k.begin()
 	old := delivered("f", "old")
 	old.Time = time.Now().Add(-time.Second)
@@ -280,8 +292,10 @@ func TestRetain(t *testing.T) {
 }
 
 // A form that nobody has watched for long is forgotten, and its webhook with it.
-func TestAbandon(t *testing.T) {
-	k := newKept(t, "https://hooks.example.com")
+func TestAbandon(t *testing.T) { onEach(t, testAbandon) }
+
+func testAbandon(t *testing.T, on engine) {
+	k := newKept(t, on, "https://hooks.example.com")
 	k.begin()
 	k.add(delivered("f", "a"), events.Stored)
 	before, err := k.log.Latest(t.Context())

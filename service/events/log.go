@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -194,7 +195,7 @@ func (l *Log) writeGroup(ctx context.Context, group []*pending) {
 			continue
 		}
 		if conflict, ok := errors.AsType[*store.ConflictError](err); ok && try < mostTries {
-			if err = l.yield(ctx, conflict.Last); err == nil {
+			if err = l.overtaken(ctx, conflict.Last); err == nil {
 				continue
 			}
 		}
@@ -205,14 +206,21 @@ func (l *Log) writeGroup(ctx context.Context, group []*pending) {
 	}
 }
 
-// yield takes the engine's word for where the log ends; 0 for none. It knows best, also where damage made it of two minds.
-func (l *Log) yield(ctx context.Context, last uint64) error {
+// overtaken makes the next write begin behind what somebody else wrote, up to a position; 0 where the engine names none, and what came in
+// between is read.
+func (l *Log) overtaken(ctx context.Context, last uint64) error {
+	if last == 0 {
+		l.known = false
+		return nil
+	}
 	if last < l.last {
 		if _, err := l.settlePositions(ctx, l.last); err != nil {
 			return err
 		}
 	}
-	l.last, l.known = last, last != 0
+	// The engine knows best, also where damage made it of two minds.
+	l.forget()
+	l.last, l.known = last, true
 	return nil
 }
 
@@ -248,8 +256,13 @@ func (l *Log) writeOnce(ctx context.Context, group []*pending) ([]*pending, erro
 	for _, p := range ready[:n] {
 		p.finish(Stored, nil)
 	}
-	if err != nil {
-		l.forget()
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		for _, next := range slices.Backward(plans[n:]) {
+			next.undo()
+		}
+	case err != nil:
+		l.forget() // whether it was written nobody knows
 	}
 	return append(ready[n:], later...), err
 }
@@ -260,14 +273,61 @@ func (l *Log) begin(ctx context.Context) error {
 	if l.known {
 		return nil
 	}
-	last, err := l.settlePositions(ctx, l.last)
-	if l.known = err == nil; l.known {
-		l.last = last
+	state, err := l.store.State(ctx)
+	if err == nil && (l.last == 0 || state.Last < l.last) {
+		state.Last, err = l.settlePositions(ctx, l.last)
 	}
-	return err
+	if err == nil {
+		err = l.catchUp(ctx, state.Last)
+	}
+	if err != nil {
+		l.forget()
+		return err
+	}
+	l.last, l.known = state.Last, true
+	return nil
 }
 
-// forget lets all that the writer knows be read again: a write failed, or somebody else wrote.
+// mostBehind is how many positions the writer catches up on. Behind more it learns the ends of the forms' logs anew.
+const mostBehind = 4096
+
+// catchUp moves the ends of the forms' logs to what somebody else wrote, up to a position at least. To learn them anew takes long, and
+// whoever writes meanwhile makes that vain.
+func (l *Log) catchUp(ctx context.Context, upTo uint64) error {
+	if upTo < l.last || upTo > l.last+mostBehind {
+		clear(l.tails)
+	}
+	for from, more := l.last+1, true; more && from <= upTo && len(l.tails) > 0; {
+		var messages []store.Message
+		var err error
+		if messages, more, err = l.store.Read(ctx, store.Query{Filter: allForms, From: from}); err != nil {
+			return err
+		}
+		for _, m := range messages {
+			l.follow(m)
+			from = m.Position + 1
+		}
+	}
+	return nil
+}
+
+// follow moves the end of a form's log to an entry that somebody else wrote, or forgets it where that is not the next one.
+func (l *Log) follow(m store.Message) {
+	form := formOf(m.Subject)
+	t := l.tails[form]
+	if t == nil {
+		return
+	}
+	e, err := l.decode(m)
+	if err != nil || e.GetSequence() != t.sequence+1 {
+		delete(l.tails, form)
+		return
+	}
+	t.sequence, t.checksum = e.GetSequence(), e.Checksum
+	t.submissions[t.hash(e.GetSubmissionId())] = struct{}{}
+}
+
+// forget lets all that the writer knows be read again.
 func (l *Log) forget() {
 	l.known = false
 	clear(l.tails)

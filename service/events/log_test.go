@@ -11,8 +11,10 @@ import (
 )
 
 // What is told again is stored once: at once, after a restart, from another source and after its deletion.
-func TestOnce(t *testing.T) {
-	w := newWorld(t)
+func TestOnce(t *testing.T) { onEach(t, testOnce) }
+
+func testOnce(t *testing.T, on engine) {
+	w := newWorld(t, on)
 	changed := delivered("f", "a")
 	changed.Delivery = delivery("f", "a", "something else")
 	reconciled := events.News{Form: "f", Submission: "a", Source: logv1.Source_SOURCE_RECONCILED, Reconciled: []byte("x")}
@@ -39,8 +41,10 @@ func TestOnce(t *testing.T) {
 }
 
 // Many at once, each told by several at the same time, are stored once each and numbered without a gap.
-func TestParallel(t *testing.T) {
-	w := newWorld(t)
+func TestParallel(t *testing.T) { onEach(t, testParallel) }
+
+func testParallel(t *testing.T, on engine) {
+	w := newWorld(t, on)
 	const forms, each, tellers = 3, 100, 3
 	var stored, running sync.WaitGroup
 	results := make(chan events.Result, forms*each*tellers)
@@ -79,8 +83,10 @@ func TestParallel(t *testing.T) {
 }
 
 // A reader that stops behind any event and goes on from there, in this process or in the next, misses nothing and sees nothing twice.
-func TestResumeEverywhere(t *testing.T) {
-	w := newWorld(t)
+func TestResumeEverywhere(t *testing.T) { onEach(t, testResumeEverywhere) }
+
+func testResumeEverywhere(t *testing.T, on engine) {
+	w := newWorld(t, on)
 	var want []string
 	for i := range 40 {
 		form := fmt.Sprintf("f%d", i%3)
@@ -119,8 +125,10 @@ func TestResumeEverywhere(t *testing.T) {
 }
 
 // What the engine has lost is told, once, whoever reads; what was deleted is not.
-func TestGapIsTold(t *testing.T) {
-	w := newWorld(t)
+func TestGapIsTold(t *testing.T) { onEach(t, testGapIsTold) }
+
+func testGapIsTold(t *testing.T, on engine) {
+	w := newWorld(t, on)
 	for i := range 6 {
 		w.add(delivered("f", fmt.Sprint(i+1)), events.Stored)
 	}
@@ -152,8 +160,10 @@ func TestGapIsTold(t *testing.T) {
 }
 
 // What was deleted is not handed out again to anybody, from memory or from the disk.
-func TestErased(t *testing.T) {
-	w := newWorld(t)
+func TestErased(t *testing.T) { onEach(t, testErased) }
+
+func testErased(t *testing.T, on engine) {
+	w := newWorld(t, on)
 	c := w.watch(events.Place{}, "f")
 	w.add(delivered("f", "a"), events.Stored)
 	w.add(delivered("f", "b"), events.Stored)

@@ -17,8 +17,8 @@ import (
 
 // tail is the end of a form's log as the writer knows it.
 type tail struct {
-	sequence uint64
-	checksum uint32
+	end
+
 	// submissions are those with an entry, by hash: enough to know which have none without asking.
 	submissions map[uint64]struct{}
 	seed        maphash.Seed
@@ -37,7 +37,17 @@ type plan struct {
 	news   *News
 	drafts []store.Draft
 	erase  uint64 // position of the entry that goes
+	before end    // of the tail
 }
+
+// end is the last entry of a form's log.
+type end struct {
+	sequence uint64
+	checksum uint32
+}
+
+// undo takes a plan back that was not carried out.
+func (n *plan) undo() { n.tail.end = n.before }
 
 // tailOf returns the end of a form's log.
 func (l *Log) tailOf(ctx context.Context, form string) (*tail, error) {
@@ -119,7 +129,7 @@ func (l *Log) plan(ctx context.Context, p *pending) (next plan, done bool, err e
 		p.finish(result, nil)
 		return next, true, nil
 	}
-	next = plan{tail: t, news: &p.News}
+	next = plan{tail: t, news: &p.News, before: t.end}
 	return next, false, next.draft(p, known)
 }
 

@@ -28,8 +28,10 @@ func (w *world) begun(form string) {
 }
 
 // A walk tells of what is lost in the middle and at the end, once; the number of a lost entry is not used again.
-func TestScrubSeesLosses(t *testing.T) {
-	w := newWorld(t)
+func TestScrubSeesLosses(t *testing.T) { onEach(t, testScrubSeesLosses) }
+
+func testScrubSeesLosses(t *testing.T, on engine) {
+	w := newWorld(t, on)
 	w.begun("f")
 	for _, id := range []string{"a", "b", "c", "d", "e"} {
 		w.add(delivered("f", id), events.Stored)
@@ -60,8 +62,10 @@ func TestScrubSeesLosses(t *testing.T) {
 var placeZero events.Place
 
 // What a tombstone stands for is erased by the next process, should this one end before.
-func TestScrubErases(t *testing.T) {
-	w := newWorld(t)
+func TestScrubErases(t *testing.T) { onEach(t, testScrubErases) }
+
+func testScrubErases(t *testing.T, on engine) {
+	w := newWorld(t, on)
 	w.begun("f")
 	w.add(delivered("f", "a"), events.Stored)
 	first, _, err := w.store.Last(t.Context(), "ev.f.a")
@@ -84,8 +88,10 @@ func TestScrubErases(t *testing.T) {
 }
 
 // A log that is too large loses its oldest entries, and is no less sound for it.
-func TestScrubShrinks(t *testing.T) {
-	w := newWorld(t)
+func TestScrubShrinks(t *testing.T) { onEach(t, testScrubShrinks) }
+
+func testScrubShrinks(t *testing.T, on engine) {
+	w := newWorld(t, on)
 	w.begun("f")
 	w.begun("g")
 	for _, id := range []string{"a", "b", "c", "d", "e", "g"} {

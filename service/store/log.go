@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"regexp"
 	"strconv"
@@ -18,8 +17,8 @@ import (
 // ErrConflict says that somebody else appended first: the condition of a draft does not hold.
 var ErrConflict = errors.New("somebody else appended first")
 
-// ConflictError is an ErrConflict with what the engine says is the last position; 0 where it does not say. After damage to its files that
-// may differ from what State says.
+// ConflictError is an ErrConflict with what the engine says is the last position; 0 where it does not say, and State must be asked. After
+// damage to its files the two may differ.
 type ConflictError struct {
 	Last uint64
 }
@@ -142,12 +141,18 @@ func (d Draft) message(positions []uint64) *nats.Msg {
 }
 
 func (s *Store) appendError(ctx context.Context, err error) error {
-	switch code(err) {
-	case wrongLastSequence, wrongLastInBatch:
-		return &ConflictError{Last: lastOf(err)}
-	default:
+	switch {
+	case !isConflict(err):
 		return s.fail(ctx, err)
+	case s.clustered():
+		return s.overtaken(ctx, lastOf(err))
+	default:
+		return &ConflictError{Last: lastOf(err)}
 	}
+}
+
+func isConflict(err error) bool {
+	return code(err) == wrongLastSequence || code(err) == wrongLastInBatch
 }
 
 // lastOf returns the position that the engine names in the words of a conflict.
@@ -172,100 +177,11 @@ func code(err error) jetstream.ErrorCode {
 	return 0
 }
 
-// Last returns the last message whose subject the filter matches; ok is false where there is none.
-func (s *Store) Last(ctx context.Context, filter string) (m Message, ok bool, err error) {
-	e, err := s.current()
-	if err != nil {
-		return m, false, err
-	}
-	limited, cancel := context.WithTimeout(ctx, apiTimeout)
-	defer cancel()
-	raw, err := e.stream.GetLastMsgForSubject(limited, prefix+filter)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return m, false, nil
-	}
-	if err != nil {
-		return m, false, s.fail(ctx, err)
-	}
-	return messageOf(raw), true, nil
-}
-
-// Query says which messages to read.
-type Query struct {
-	// Filter matches their subjects.
-	Filter string
-	// From is the first position that counts; Since, when set, the earliest time instead.
-	From  uint64
-	Since time.Time
-	// Most is how many to read at most; 0 for as many as one answer holds.
-	Most int
-}
-
-const (
-	// pendingHeader says of a message how many there are behind it.
-	pendingHeader = "Nats-Num-Pending"
-	// readMost and readBytes bound one answer of the engine.
-	readMost  = 256
-	readBytes = 1 << 20
-)
-
-// Read returns the next messages in order, and whether there are more behind them. Messages that the engine finds damaged are left out.
-func (s *Store) Read(ctx context.Context, q Query) (messages []Message, more bool, err error) {
-	for range 2 { // what is appended between two questions looks as if it could not be read
-		if messages, more, err = s.read(ctx, q); err != nil || len(messages) > 0 || !q.Since.IsZero() {
-			return messages, more, err
-		}
-		// The engine answers "none" where it cannot read its file as well.
-		last, found, err := s.Last(ctx, q.Filter)
-		if err != nil || !found || last.Position < q.From {
-			return nil, false, err
-		}
-	}
-	return nil, false, fmt.Errorf("%w: messages from %d on cannot be read", ErrUnavailable, q.From)
-}
-
-func (s *Store) read(ctx context.Context, q Query) (messages []Message, more bool, err error) {
-	e, err := s.current()
-	if err != nil {
-		return nil, false, err
-	}
-	limited, cancel := context.WithTimeout(ctx, apiTimeout)
-	defer cancel()
-	answers, err := jetstreamext.GetBatch(limited, e.js, streamName, q.most(), q.options()...)
-	if err != nil {
-		return nil, false, s.fail(ctx, err)
-	}
-	for raw, err := range answers {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			return nil, false, nil
-		}
-		if err != nil {
-			return nil, false, s.fail(ctx, err)
-		}
-		messages = append(messages, messageOf(raw))
-		left, err := strconv.Atoi(raw.Header.Get(pendingHeader))
-		more = err != nil || left > 0
-	}
-	return messages, more, nil
-}
-
-func (q Query) options() []jetstreamext.GetBatchOpt {
-	options := []jetstreamext.GetBatchOpt{jetstreamext.GetBatchSubject(prefix + q.Filter), jetstreamext.GetBatchMaxBytes(readBytes)}
-	if q.Since.IsZero() {
-		return append(options, jetstreamext.GetBatchSeq(max(q.From, 1)))
-	}
-	return append(options, jetstreamext.GetBatchStartTime(q.Since))
-}
-
-func (q Query) most() int {
-	if q.Most > 0 {
-		return min(q.Most, readMost)
-	}
-	return readMost
-}
-
 // leftBehind is how long the engine keeps what a reader used that ended without a word.
 const leftBehind = 30 * time.Second
+
+// usualSilence is that of the engine's library.
+const usualSilence = 15 * time.Second
 
 // Follow calls handle with each message from a position on whose subject the filter matches, and with those that are appended later,
 // until ctx ends, handle fails or the engine does. It returns the reason.
@@ -298,7 +214,7 @@ func (s *Store) Follow(ctx context.Context, filter string, from uint64, handle f
 		if err != nil {
 			end(err)
 		}
-	}, jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+	}, e.silence(), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 		if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, jetstream.ErrConsumerDeleted) {
 			end(s.fail(ctx, err))
 		}
@@ -326,13 +242,23 @@ func (s *Store) Follow(ctx context.Context, filter string, from uint64, handle f
 	}
 }
 
+// silence is how long a reader waits for a sign of life: the one server of a cluster that it reads from may die.
+func (e *engine) silence() jetstream.PullConsumeOpt {
+	if e.server == nil {
+		return jetstream.PullHeartbeat(time.Second)
+	}
+	return jetstream.PullHeartbeat(usualSilence)
+}
+
 // Subjects returns the subjects that the filter matches.
 func (s *Store) Subjects(ctx context.Context, filter string) ([]string, error) {
 	e, err := s.current()
 	if err != nil {
 		return nil, err
 	}
-	info, err := e.stream.Info(ctx, jetstream.WithSubjectFilter(prefix+filter))
+	limited, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	info, err := e.stream.Info(limited, jetstream.WithSubjectFilter(prefix+filter))
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
@@ -353,7 +279,9 @@ func (s *Store) Erase(ctx context.Context, position uint64) error {
 	if err != nil {
 		return err
 	}
-	err = e.stream.SecureDeleteMsg(ctx, position)
+	limited, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	err = e.stream.SecureDeleteMsg(limited, position)
 	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) && noMessage.MatchString(err.Error()) {
 		return nil
 	}
@@ -366,7 +294,9 @@ func (s *Store) Purge(ctx context.Context, filter string, before uint64) error {
 	if err != nil {
 		return err
 	}
-	return s.fail(ctx, e.stream.Purge(ctx, jetstream.WithPurgeSubject(prefix+filter), jetstream.WithPurgeSequence(before)))
+	limited, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	return s.fail(ctx, e.stream.Purge(limited, jetstream.WithPurgeSubject(prefix+filter), jetstream.WithPurgeSequence(before)))
 }
 
 // State is how large the log is.
@@ -383,13 +313,11 @@ func (s *Store) State(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	info, err := e.stream.Info(ctx)
+	limited, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	info, err := e.stream.Info(limited)
 	if err != nil {
 		return State{}, s.fail(ctx, err)
 	}
 	return State{First: info.State.FirstSeq, Last: info.State.LastSeq, Bytes: min(info.State.Bytes, math.MaxInt64)}, nil
-}
-
-func messageOf(raw *jetstream.RawStreamMsg) Message {
-	return Message{Subject: strings.TrimPrefix(raw.Subject, prefix), Position: raw.Sequence, Time: raw.Time, Data: raw.Data}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -14,20 +15,28 @@ type Record struct {
 	Revision uint64
 }
 
+const (
+	// recordPrefix begins the subject of every record, and recordOperation heads what is not one but its removal.
+	recordPrefix    = "$KV." + bucketName + "."
+	recordOperation = "KV-Operation"
+)
+
 // Get returns a record; one without a revision where there is none. The error is ErrUnavailable.
 func (s *Store) Get(ctx context.Context, key string) (Record, error) {
 	e, err := s.current()
 	if err != nil {
 		return Record{}, err
 	}
-	entry, err := e.records.Get(ctx, key)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return Record{Key: key}, nil
+	limited, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	raw, err := e.keeper.GetLastMsgForSubject(limited, recordPrefix+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && raw.Header.Get(recordOperation) != "" {
+		return Record{Key: key}, nil // what is removed leaves a mark
 	}
 	if err != nil {
 		return Record{}, s.fail(ctx, err)
 	}
-	return Record{Key: key, Value: entry.Value(), Revision: entry.Revision()}, nil
+	return Record{Key: key, Value: raw.Data, Revision: raw.Sequence}, nil
 }
 
 // Put writes a record where its revision is still what it was, and returns it with the new one. The error is ErrConflict, where
@@ -37,17 +46,19 @@ func (s *Store) Put(ctx context.Context, r Record) (Record, error) {
 	if err != nil {
 		return r, err
 	}
+	limited, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
 	var revision uint64
 	if r.Revision == 0 {
-		revision, err = e.records.Create(ctx, r.Key, r.Value) // which sees through the mark that a removed one leaves
+		revision, err = e.records.Create(limited, r.Key, r.Value) // which sees through the mark that a removed one leaves
 	} else {
-		revision, err = e.records.Update(ctx, r.Key, r.Value, r.Revision)
+		revision, err = e.records.Update(limited, r.Key, r.Value, r.Revision)
 	}
-	if errors.Is(err, jetstream.ErrKeyExists) {
+	if errors.Is(err, jetstream.ErrKeyExists) || isConflict(err) {
 		return r, ErrConflict
 	}
 	if err != nil {
-		return r, s.appendError(ctx, err)
+		return r, s.fail(ctx, err)
 	}
 	r.Revision = revision
 	return r, nil
@@ -59,7 +70,9 @@ func (s *Store) Remove(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	return s.fail(ctx, e.records.Purge(ctx, key))
+	limited, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	return s.fail(ctx, e.records.Purge(limited, key))
 }
 
 // Keys returns the keys that a filter matches, such as "form.*". The error is ErrUnavailable.
@@ -68,13 +81,22 @@ func (s *Store) Keys(ctx context.Context, filter string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := e.records.ListKeysFiltered(ctx, filter)
+	limited, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	list, err := e.records.ListKeysFiltered(limited, filter)
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
 	var keys []string
 	for key := range list.Keys() {
 		keys = append(keys, key)
+	}
+	// A list that was cut short looks like one that ended.
+	if err := limited.Err(); err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	if e.conn.IsClosed() {
+		return nil, s.fail(ctx, nats.ErrConnectionClosed)
 	}
 	return keys, nil
 }

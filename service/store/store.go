@@ -25,8 +25,10 @@ var ErrFull = fmt.Errorf("%w: its disk is full", ErrUnavailable)
 type Config struct {
 	// Dir holds the files of a server inside this process. It is used when URL is empty.
 	Dir string
-	// URL is where the servers of a cluster are, as NATS writes it.
+	// URL is where the servers of a cluster are, as NATS writes it: several with commas in between.
 	URL string
+	// Credentials is a file that says who this is to the cluster, as NATS writes it; empty where the URL does or nobody asks.
+	Credentials string
 	// Changed is told when the store can be used no longer, with the reason, and with nil when it can again; it must be quick.
 	// May be nil.
 	Changed func(error)
@@ -38,8 +40,11 @@ const (
 	// streamName and bucketName are what a cluster that others use too knows this log and these records by.
 	streamName = "TALLYD_EVENTS"
 	bucketName = "TALLYD_RECORDS"
+	// recordStream is what holds the records.
+	recordStream = "KV_" + bucketName
 	// format is the version of what lies in the stream and in the records.
-	format = "1"
+	format    = "1"
+	formatKey = "tallyd-format"
 	// prefix begins every subject.
 	prefix = "tallyd."
 
@@ -57,6 +62,8 @@ type Store struct {
 	engine *engine
 	down   error // why there is no engine
 	closed bool
+	// identity tells this log of a cluster from another one.
+	identity string
 
 	broken  chan error // asks for the engine to be opened anew
 	stop    context.CancelFunc
@@ -70,6 +77,8 @@ type engine struct {
 	js      jetstream.JetStream
 	stream  jetstream.Stream
 	records jetstream.KeyValue
+	// What leader and keeper say of stream and records is up to date. Of a cluster any other server answers too.
+	leader, keeper jetstream.Stream
 }
 
 // Open opens the store, or begins one. It returns an error that says what is wrong with the directory or the address; later failures
@@ -115,11 +124,27 @@ func (s *Store) Err() error {
 // Identity tells the files of this log from a copy of them, as far as they are in this process's directory. A copy may be older than what
 // readers have seen of the log.
 func (s *Store) Identity() string {
-	if s.config.URL != "" {
-		return s.config.URL
+	if !s.clustered() {
+		return identity(s.config.Dir)
 	}
-	return identity(s.config.Dir)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.identity
 }
+
+// identify notes which log of a cluster this is: the group of servers that hold it has a name that no other one has had.
+func (s *Store) identify(stream jetstream.Stream) {
+	info := stream.CachedInfo()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.identity = info.Created.UTC().Format(time.RFC3339Nano)
+	if info.Cluster != nil {
+		s.identity += " " + info.Cluster.RaftGroup
+	}
+}
+
+// clustered tells whether servers elsewhere hold what is stored.
+func (s *Store) clustered() bool { return s.config.URL != "" }
 
 // current returns the open engine.
 func (s *Store) current() (*engine, error) {
@@ -145,7 +170,7 @@ func (s *Store) open(ctx context.Context) (_ *engine, err error) {
 		}
 		e.conn, err = e.server.connect()
 	} else {
-		e.conn, err = nats.Connect(s.config.URL, nats.Name("tallyd"), nats.MaxReconnects(-1))
+		e.conn, err = s.connect(e)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
@@ -153,45 +178,10 @@ func (s *Store) open(ctx context.Context) (_ *engine, err error) {
 	if e.js, err = jetstream.New(e.conn, jetstream.WithDefaultTimeout(apiTimeout)); err != nil {
 		return nil, err
 	}
-	return e, e.prepare(ctx)
-}
-
-// prepare finds the stream and the records, or makes them.
-func (e *engine) prepare(ctx context.Context) (err error) {
-	if e.stream, err = e.js.Stream(ctx, streamName); errors.Is(err, jetstream.ErrStreamNotFound) {
-		e.stream, err = e.js.CreateStream(ctx, e.streamConfig())
+	if err = e.prepare(ctx); err == nil && s.clustered() {
+		s.identify(e.leader)
 	}
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", streamName, err)
-	}
-	if found := e.stream.CachedInfo().Config.Metadata["tallyd-format"]; found != format {
-		return fmt.Errorf("stream %s has format %q, which this version, of format %s, cannot read: use the version that wrote it, or a newer one", streamName, found, format)
-	}
-	if e.records, err = e.js.KeyValue(ctx, bucketName); errors.Is(err, jetstream.ErrBucketNotFound) {
-		e.records, err = e.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucketName, Storage: jetstream.FileStorage, Replicas: e.replicas()})
-	}
-	if err != nil {
-		return fmt.Errorf("bucket %s: %w", bucketName, err)
-	}
-	return nil
-}
-
-func (e *engine) streamConfig() jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name: streamName, Subjects: []string{prefix + ">"}, Storage: jetstream.FileStorage, Replicas: e.replicas(),
-		// What is taken away is taken by name: no limit may drop an entry that nobody accounts for.
-		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
-		AllowDirect: true, AllowAtomicPublish: true,
-		Metadata: map[string]string{"tallyd-format": format},
-	}
-}
-
-// replicas is how many servers of a cluster hold each message.
-func (e *engine) replicas() int {
-	if e.server != nil {
-		return 1
-	}
-	return 3
+	return e, err
 }
 
 func (e *engine) close() {

@@ -8,17 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/tallyd/tallyd/service/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 // open opens a store for the time of a test.
-func open(t *testing.T, dir string) *store.Store {
+func open(t *testing.T, config store.Config) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Config{Dir: dir})
+	s, err := store.Open(t.Context(), config)
 	if err != nil {
 		t.Fatalf("Open() = %v", err)
 	}
@@ -42,10 +38,12 @@ func subjects(messages []store.Message) []string {
 	return list
 }
 
-func TestAppendAndRead(t *testing.T) {
+func TestAppendAndRead(t *testing.T) { onEach(t, testAppendAndRead) }
+
+func testAppendAndRead(t *testing.T, engine engine) {
 	for _, n := range []int{1, 3, 20} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			s := open(t, t.TempDir())
+			s := open(t, engine(t))
 			var want []string
 			for i := range n {
 				want = append(want, fmt.Sprintf("ev.a.%d", i))
@@ -70,9 +68,11 @@ func TestAppendAndRead(t *testing.T) {
 }
 
 // A condition holds against everything that the filter matches, alone and in a batch, and a batch that does not hold leaves nothing.
-func TestConditions(t *testing.T) {
+func TestConditions(t *testing.T) { onEach(t, testConditions) }
+
+func testConditions(t *testing.T, engine engine) {
 	const lastOfAll = ^uint64(0)
-	s := open(t, t.TempDir())
+	s := open(t, engine(t))
 	first, err := s.Append(t.Context(), drafts("ev.a.1"))
 	if err != nil {
 		t.Fatalf("Append() = %v", err)
@@ -118,8 +118,10 @@ func TestConditions(t *testing.T) {
 	}
 }
 
-func TestLastAndSubjects(t *testing.T) {
-	s := open(t, t.TempDir())
+func TestLastAndSubjects(t *testing.T) { onEach(t, testLastAndSubjects) }
+
+func testLastAndSubjects(t *testing.T, engine engine) {
+	s := open(t, engine(t))
 	if _, ok, err := s.Last(t.Context(), "ev.a.>"); ok || err != nil {
 		t.Fatalf("Last() of nothing = %v, %v", ok, err)
 	}
@@ -136,8 +138,10 @@ func TestLastAndSubjects(t *testing.T) {
 	}
 }
 
-func TestFollow(t *testing.T) {
-	s := open(t, t.TempDir())
+func TestFollow(t *testing.T) { onEach(t, testFollow) }
+
+func testFollow(t *testing.T, engine engine) {
+	s := open(t, engine(t))
 	if _, err := s.Append(t.Context(), drafts("ev.a.1", "er.a.1", "ev.a.2")); err != nil {
 		t.Fatalf("Append() = %v", err)
 	}
@@ -165,8 +169,10 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-func TestEraseAndPurge(t *testing.T) {
-	s := open(t, t.TempDir())
+func TestEraseAndPurge(t *testing.T) { onEach(t, testEraseAndPurge) }
+
+func testEraseAndPurge(t *testing.T, engine engine) {
+	s := open(t, engine(t))
 	positions, err := s.Append(t.Context(), drafts("ev.a.1", "ev.b.1", "ev.a.2", "ev.a.3"))
 	if err != nil {
 		t.Fatalf("Append() = %v", err)
@@ -188,9 +194,11 @@ func TestEraseAndPurge(t *testing.T) {
 	}
 }
 
-func TestReopen(t *testing.T) {
-	dir := t.TempDir()
-	first, err := store.Open(t.Context(), store.Config{Dir: dir})
+func TestReopen(t *testing.T) { onEach(t, testReopen) }
+
+func testReopen(t *testing.T, engine engine) {
+	config := engine(t)
+	first, err := store.Open(t.Context(), config)
 	if err != nil {
 		t.Fatalf("Open() = %v", err)
 	}
@@ -204,7 +212,7 @@ func TestReopen(t *testing.T) {
 	if _, err := first.Append(t.Context(), drafts("ev.a.3")); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("Append() after Close() = %v, want ErrUnavailable", err)
 	}
-	second := open(t, dir)
+	second := open(t, config)
 	got, _, err := second.Read(t.Context(), store.Query{Filter: "ev.>"})
 	if want := []string{"ev.a.1", "ev.a.2"}; err != nil || !slices.Equal(subjects(got), want) {
 		t.Errorf("Read() = %v, %v, want %v", subjects(got), err, want)
@@ -228,14 +236,16 @@ func TestOneAtATime(t *testing.T) {
 		t.Errorf("Append() afterwards = %v", err)
 	}
 	first.Close()
-	third := open(t, dir)
+	third := open(t, store.Config{Dir: dir})
 	if got, ok, err := third.Last(t.Context(), "ev.a.*"); !ok || err != nil || got.Subject != "ev.a.1" {
 		t.Errorf("Last() = %q, %v, %v, want ev.a.1", got.Subject, ok, err)
 	}
 }
 
-func TestRecords(t *testing.T) {
-	s := open(t, t.TempDir())
+func TestRecords(t *testing.T) { onEach(t, testRecords) }
+
+func testRecords(t *testing.T, engine engine) {
+	s := open(t, engine(t))
 	r, err := s.Get(t.Context(), "form.a")
 	if err != nil || r.Revision != 0 {
 		t.Fatalf("Get() of nothing = %+v, %v", r, err)

@@ -55,7 +55,7 @@ func (d *door) Close() error {
 type creator struct {
 	*deliverer
 
-	door *door
+	door    *door
 	checked chan struct{} // the key was
 	keep    atomic.Bool   // the next answer
 	kept    chan struct{}
