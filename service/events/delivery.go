@@ -52,9 +52,9 @@ func parseDelivery(body []byte) (d delivery, err error) {
 	return d, err
 }
 
-// members calls do for each member of a JSON object. It returns the error of the parser or of do.
+// members calls do for each member of a JSON object, with a value that is part of it. It returns the error of the parser or of do.
 func members(object []byte, do func(key string, value jsontext.Value) error) error {
-	decoder := jsontext.NewDecoder(bytes.NewReader(object), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	decoder := jsontext.NewDecoder(bytes.NewBuffer(object), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if token, err := decoder.ReadToken(); err != nil || token.Kind() != '{' {
 		return fmt.Errorf("it is no JSON object: %w", err)
 	}
@@ -68,7 +68,9 @@ func members(object []byte, do func(key string, value jsontext.Value) error) err
 		if err != nil {
 			return err
 		}
-		if err := do(key, bytes.Clone(value)); err != nil {
+		// The decoder's own bytes are gone with its next step.
+		end := int(decoder.InputOffset())
+		if err := do(key, object[end-len(value):end]); err != nil {
 			return err
 		}
 	}

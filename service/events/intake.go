@@ -22,7 +22,8 @@ const (
 
 	// mostBody bounds the body of a delivery in bytes.
 	mostBody = 1 << 20
-	// mostDeliveries bounds those under way, and with mostBody the memory that strangers can fill.
+	// mostDeliveries bounds those whose body is waited for, and with mostBody the memory that strangers can fill; and as many that are
+	// signed and on their way into the log.
 	mostDeliveries = 256
 	// readLimit is how long a body may take; storeLimit leaves an answer well within the 10 s that Tally waits.
 	readLimit  = 3 * time.Second
@@ -69,8 +70,9 @@ type IntakeConfig struct {
 // Intake takes Tally's deliveries over HTTP.
 type Intake struct {
 	config IntakeConfig
-	places chan struct{}
-	known  sync.Map // forms that Watching was told of
+	crowd  *crowd        // before the signature
+	places chan struct{} // behind it
+	known  sync.Map      // forms that Watching was told of
 }
 
 // NewIntake returns an intake.
@@ -78,7 +80,7 @@ func NewIntake(config IntakeConfig) *Intake {
 	if config.Delivered == nil {
 		config.Delivered = func(string) {}
 	}
-	return &Intake{config: config, places: make(chan struct{}, mostDeliveries)}
+	return &Intake{config: config, crowd: newCrowd(mostDeliveries), places: make(chan struct{}, mostDeliveries)}
 }
 
 // refusal is an answer that is not 200.
@@ -118,12 +120,6 @@ func (in *Intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // take stores a delivery and returns what became of it, or why it is refused.
 func (in *Intake) take(w http.ResponseWriter, r *http.Request) (string, *refusal) {
-	select {
-	case in.places <- struct{}{}:
-		defer func() { <-in.places }()
-	default:
-		return "", refusedLoad
-	}
 	form := r.PathValue("form")
 	switch {
 	case r.Method != http.MethodPost:
@@ -147,7 +143,7 @@ func (in *Intake) take(w http.ResponseWriter, r *http.Request) (string, *refusal
 	if len(secrets) == 0 {
 		return "", refusedSignature
 	}
-	body, refused := readBody(w, r)
+	body, refused := in.readBody(w, r)
 	if refused != nil {
 		return "", refused
 	}
@@ -158,9 +154,11 @@ func (in *Intake) take(w http.ResponseWriter, r *http.Request) (string, *refusal
 }
 
 // readBody reads the body within its limits.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+func (in *Intake) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+	control := http.NewResponseController(w)
 	// A server without deadlines, such as a test's, reads all the same.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readLimit))
+	_ = control.SetReadDeadline(time.Now().Add(readLimit))
+	defer in.crowd.enter(control)()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostBody))
 	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
@@ -207,6 +205,12 @@ func (in *Intake) store(ctx context.Context, form string, body []byte) (string, 
 		return outcomeIgnored, nil
 	case !d.created.IsZero() && time.Since(d.created) > in.config.Retention:
 		return Stale.String(), nil
+	}
+	select {
+	case in.places <- struct{}{}:
+		defer func() { <-in.places }()
+	default:
+		return "", refusedLoad
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()

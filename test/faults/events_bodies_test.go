@@ -165,3 +165,28 @@ func (d *deliverer) deliverMeanwhile(t *testing.T, l *logger) func() []string {
 		return taken
 	}
 }
+
+// TestSlowBodiesHoldUpNobody covers row 97 in numbers: three times as many bodies that do not come as may be waited for cost those that
+// come nothing.
+func TestSlowBodiesHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	d := newDeliverer(t)
+	l, goroutines := d.settled(t)
+	meanwhile := d.deliverMeanwhile(t, l)
+	body := d.body("f1", "never", "x")
+	slow := rawDelivery{
+		name: "body that stops", want: http.StatusRequestTimeout,
+		text: fmt.Sprintf("POST /hooks/f1 HTTP/1.1\r\nHost: hooks\r\nContent-Length: %d\r\nTally-Signature: %s\r\n\r\n{", len(body), sign(d.ourSigning, body)),
+	}
+	var sending sync.WaitGroup
+	for range 3 * 256 {
+		sending.Go(func() {
+			if got, _ := slow.send(t, l); got != slow.want {
+				t.Errorf("%s is answered with %d, want %d", slow.name, got, slow.want)
+			}
+		})
+	}
+	sending.Wait()
+	l.checkLog(t, "f1", meanwhile()...)
+	d.checkAfter(t, l, goroutines)
+}
