@@ -110,6 +110,7 @@ func NewServer(config Config, register func(grpc.ServiceRegistrar)) *Server {
 	}
 	s.grpc = grpc.NewServer(
 		grpc.Creds(creds),
+		grpc.ForceServerCodecV2(newSharingCodec()),
 		s.unaryChain(),
 		grpc.ChainStreamInterceptor(s.serveStream),
 		s.callMetrics(),

@@ -170,15 +170,18 @@ type walk struct {
 
 func (w *walk) all(ctx context.Context) error {
 	for from := uint64(1); ; {
-		messages, more, err := w.log.store.Read(ctx, store.Query{Filter: allForms, From: from})
+		messages, more, err := w.log.store.Read(ctx, store.Query{Filter: store.Everything, From: from})
 		if err != nil {
 			return err
 		}
 		for _, m := range messages {
+			from = m.Position + 1
+			if !isEvent(m.Subject) {
+				continue
+			}
 			if err := w.see(ctx, m); err != nil {
 				return err
 			}
-			from = m.Position + 1
 		}
 		if !more {
 			return nil

@@ -10,6 +10,8 @@ import (
 // eventSubject is under which all is stored that happened to a submission: so the engine's index knows each, and the last of it.
 func eventSubject(form, submission string) string { return "ev." + form + "." + submission }
 
+func isEvent(subject string) bool { return strings.HasPrefix(subject, "ev.") }
+
 // formFilter matches all events of a form, allForms those of all.
 func formFilter(form string) string { return "ev." + form + ".*" }
 
