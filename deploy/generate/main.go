@@ -162,14 +162,14 @@ spec:
     retries:
       attempts: 2
       retryOn: unavailable,connect-failure,refused-stream
-  # They last: watches until their connection is half an hour old, a word every 30 s; exports as long as the quota makes them wait.
+  # They last: watches until their connection is half an hour old, a word every 30 s; exports as long as the quota makes them wait. Istio
+  # ends no request of a route without a timeout, and takes no 0s for one.
   - name: streams
     match:
 `)
 	istioMatches(&b, streams())
 	b.WriteString(`    route:
     - destination: {host: tallyd, port: {number: 50051}}
-    timeout: 0s
     retries:
       attempts: 0
   - name: writes-and-all-else

@@ -109,7 +109,8 @@ func TestStreamsLast(t *testing.T) {
 			t.Errorf("Istio's route for streams lacks %s", m.path())
 		}
 	}
-	if !strings.Contains(istio, "\n    timeout: 0s\n    retries:\n      attempts: 0\n") || strings.Contains(linkerdRoutes(), "timeout.") {
+	if !strings.Contains(istio, "\n    retries:\n      attempts: 0\n") || strings.Contains(istioRoutes()+linkerdRoutes(), "timeout:") ||
+		strings.Contains(linkerdRoutes(), "timeout.linkerd.io") {
 		t.Error("a mesh ends streams or repeats them")
 	}
 }
