@@ -123,6 +123,10 @@ func (s serveCmd) openEvents(ctx context.Context, up *upstream, log *slog.Logger
 	}}); err != nil {
 		return nil, usagef("the log of events cannot be opened: %w", err)
 	}
+	if s.NATSURL != "" {
+		dir = "" // the log is elsewhere
+	}
+	showDisk(up.metrics, dir, e.store.Err)
 	e.log = events.OpenLog(e.store, log, seen.observer(func(form string) { e.keeper.Check(form) })) //nolint:contextcheck // it lives until it is closed
 	e.hub = events.NewHub(e.log)
 	if e.seal, err = e.log.Seal(ctx); err != nil {
@@ -150,6 +154,7 @@ func (s serveCmd) openIntake(ctx context.Context, e *eventLog, up *upstream, see
 		Log: e.log, Hub: e.hub, Upstream: e.upstream, PublicURL: public,
 		Reconcile: s.ReconcileInterval, Poll: s.PollInterval, Retention: s.EventRetention, Found: seen.found, Logger: log,
 	})
+	showForms(up.metrics, e.keeper.States)
 	e.scrub = events.NewScrub(events.ScrubConfig{
 		Log: e.log, Retention: s.EventRetention, Bytes: s.EventBytes, Walked: seen.walked, Logger: log,
 	})

@@ -52,18 +52,26 @@ type method struct{ service, name string }
 
 func (m method) path() string { return "/" + m.service + "/" + m.name }
 
-// methods returns the RPCs of the contract with one of these effects, sorted.
-func methods(levels ...descriptorpb.MethodOptions_IdempotencyLevel) (found []method) {
+// methods returns the RPCs of the contract with one of these effects, sorted, but for streams.
+func methods(levels ...descriptorpb.MethodOptions_IdempotencyLevel) []method {
+	return chosen(func(rpc protoreflect.MethodDescriptor) bool {
+		options, _ := rpc.Options().(*descriptorpb.MethodOptions)
+		return !rpc.IsStreamingServer() && slices.Contains(levels, options.GetIdempotencyLevel())
+	})
+}
+
+// streams returns the RPCs that answer with a stream, sorted. Each takes as long as it takes, and whoever lost it goes on by its token,
+// which no proxy and no client library knows: none has a deadline or is repeated.
+func streams() []method { return chosen(protoreflect.MethodDescriptor.IsStreamingServer) }
+
+// chosen returns the RPCs of the contract that are wanted, sorted.
+func chosen(wanted func(protoreflect.MethodDescriptor) bool) (found []method) {
 	protoregistry.GlobalFiles.RangeFilesByPackage(tallydv1.File_tallyd_v1_forms_proto.Package(), func(file protoreflect.FileDescriptor) bool {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
 			for j := range service.Methods().Len() {
-				if service.Methods().Get(j).IsStreamingServer() {
-					continue // it takes as long as it takes, and goes on by its own token
-				}
-				options, _ := service.Methods().Get(j).Options().(*descriptorpb.MethodOptions)
-				if slices.Contains(levels, options.GetIdempotencyLevel()) {
-					found = append(found, method{string(service.FullName()), string(service.Methods().Get(j).Name())})
+				if rpc := service.Methods().Get(j); wanted(rpc) {
+					found = append(found, method{string(service.FullName()), string(rpc.Name())})
 				}
 			}
 		}
@@ -103,7 +111,8 @@ type methodConfig struct {
 }
 
 // serviceConfig repeats reads, and what has the same effect when it is made twice, on UNAVAILABLE alone. tallyd never says that of a
-// write that may have happened; UNKNOWN, which it says then, must not stand here. What creates is left to the caller.
+// write that may have happened; UNKNOWN, which it says then, must not stand here. What creates is left to the caller, and so are streams:
+// no entry stands for a whole service or for all.
 func serviceConfig() (string, error) {
 	policy := func(attempts int) *retryPolicy {
 		return &retryPolicy{
@@ -147,14 +156,22 @@ spec:
   - name: reads
     match:
 `)
-	for _, m := range methods(reads) {
-		fmt.Fprintf(&b, "    - uri: {exact: %s}\n", m.path())
-	}
+	istioMatches(&b, methods(reads))
 	b.WriteString(`    route:
     - destination: {host: tallyd, port: {number: 50051}}
     retries:
       attempts: 2
       retryOn: unavailable,connect-failure,refused-stream
+  # They last: watches until their connection is half an hour old, a word every 30 s; exports as long as the quota makes them wait. Istio
+  # ends no request of a route without a timeout, and takes no 0s for one.
+  - name: streams
+    match:
+`)
+	istioMatches(&b, streams())
+	b.WriteString(`    route:
+    - destination: {host: tallyd, port: {number: 50051}}
+    retries:
+      attempts: 0
   - name: writes-and-all-else
     route:
     - destination: {host: tallyd, port: {number: 50051}}
@@ -164,10 +181,16 @@ spec:
 	return b.String()
 }
 
+func istioMatches(b *strings.Builder, list []method) {
+	for _, m := range list {
+		fmt.Fprintf(b, "    - uri: {exact: %s}\n", m.path())
+	}
+}
+
 // maxMatches is how many matches the Gateway API allows in a rule.
 const maxMatches = 8
 
-// linkerdRoutes lets Linkerd repeat reads; without an annotation it repeats nothing.
+// linkerdRoutes lets Linkerd repeat reads; without an annotation it repeats nothing and ends nothing.
 func linkerdRoutes() string {
 	var b strings.Builder
 	b.WriteString(generated + `apiVersion: gateway.networking.k8s.io/v1
@@ -193,7 +216,7 @@ spec:
 apiVersion: gateway.networking.k8s.io/v1
 kind: GRPCRoute
 metadata:
-  name: tallyd-all-else
+  name: tallyd-all-else # streams among it: no annotation here may set a timeout
 spec:
   parentRefs:
   - {group: "", kind: Service, name: tallyd, port: 50051}

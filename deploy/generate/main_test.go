@@ -73,12 +73,45 @@ func TestEveryMethodHasItsPlace(t *testing.T) {
 	if len(seen) != len(all) || len(all) < 38 {
 		t.Errorf("the service config names %d of %d methods", len(seen), len(all))
 	}
-	istio, _, _ := strings.Cut(istioRoutes(), "writes-and-all-else")
+	istio, _, _ := strings.Cut(istioRoutes(), "name: streams")
 	linkerd, _, _ := strings.Cut(linkerdRoutes(), "tallyd-all-else")
-	for _, m := range methods(repeatable, creates) {
+	for _, m := range append(methods(repeatable, creates), streams()...) {
 		if strings.Contains(istio, m.path()+"}") || strings.Contains(linkerd, "method: "+m.name+"}") {
 			t.Errorf("a mesh repeats %s", m.path())
 		}
+	}
+}
+
+// TestStreamsLast holds that no stream is given a deadline or repeated: not by a client library that takes the shipped config, and by no
+// mesh.
+func TestStreamsLast(t *testing.T) {
+	conn := dial(t, &flaky{})
+	if _, err := tallydv1.NewFormServiceClient(conn).GetForm(t.Context(), &tallydv1.GetFormRequest{}); err != nil {
+		t.Fatal(err) // from the first call on the config is in force
+	}
+	var names []string
+	for _, m := range streams() {
+		names = append(names, m.name)
+		if config := conn.GetMethodConfig(m.path()); config.Timeout != nil || config.RetryPolicy != nil {
+			t.Errorf("a client gives %s timeout %v and retries %v, want none", m.path(), config.Timeout, config.RetryPolicy)
+		}
+	}
+	if want := []string{"ReplaySubmissionEvents", "ExportSubmissions", "WatchSubmissions"}; !slices.Equal(names, want) {
+		t.Errorf("streams are %q, want %q", names, want)
+	}
+	if config := conn.GetMethodConfig("/tallyd.v1.FormService/GetForm"); config.Timeout == nil || config.RetryPolicy == nil {
+		t.Error("the client does not know the config: a read has no timeout or no retries")
+	}
+	_, istio, _ := strings.Cut(istioRoutes(), "name: streams")
+	istio, _, _ = strings.Cut(istio, "- name:")
+	for _, m := range streams() {
+		if !strings.Contains(istio, "{exact: "+m.path()+"}") {
+			t.Errorf("Istio's route for streams lacks %s", m.path())
+		}
+	}
+	if !strings.Contains(istio, "\n    retries:\n      attempts: 0\n") || strings.Contains(istioRoutes()+linkerdRoutes(), "timeout:") ||
+		strings.Contains(linkerdRoutes(), "timeout.linkerd.io") {
+		t.Error("a mesh ends streams or repeats them")
 	}
 }
 
@@ -102,8 +135,9 @@ func (f *flaky) UpdateForm(ctx context.Context, _ *tallydv1.UpdateFormRequest) (
 	return nil, status.Error(codes.Unavailable, "after the headers")
 }
 
-// TestRealClientObeys gives the shipped config to a real client: a read is repeated until it succeeds, a write that has left is not.
-func TestRealClientObeys(t *testing.T) {
+// dial returns a client with the shipped config, of a server with these forms.
+func dial(t *testing.T, forms *flaky) *grpc.ClientConn {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "grpc-service-config.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +146,7 @@ func TestRealClientObeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, forms := grpc.NewServer(), &flaky{}
+	server := grpc.NewServer()
 	tallydv1.RegisterFormServiceServer(server, forms)
 	var served sync.WaitGroup
 	served.Go(func() { _ = server.Serve(listener) })
@@ -126,7 +160,13 @@ func TestRealClientObeys(t *testing.T) {
 		t.Fatalf("the client refuses the config: %v", err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	client := tallydv1.NewFormServiceClient(conn)
+	return conn
+}
+
+// TestRealClientObeys gives the shipped config to a real client: a read is repeated until it succeeds, a write that has left is not.
+func TestRealClientObeys(t *testing.T) {
+	forms := &flaky{}
+	client := tallydv1.NewFormServiceClient(dial(t, forms))
 	if _, err := client.GetForm(t.Context(), &tallydv1.GetFormRequest{}); err != nil || forms.gets.Load() != 3 {
 		t.Errorf("GetForm() = %v after %d tries, want nil after 3", err, forms.gets.Load())
 	}
