@@ -36,7 +36,7 @@ func (l *Log) settlePositions(ctx context.Context, seen uint64) (last uint64, er
 			l.log.Warn("the log of events is a copy: whatever came behind its end is read again", slog.Uint64("end", state.Last))
 			p.Cuts = append(p.Cuts, state.Last)
 		case state.Last == p.GetLast():
-			l.setCuts(p.Cuts)
+			l.setCuts(p.GetCuts())
 			return state.Last, nil
 		}
 		p.Last, p.Identity = state.Last, l.store.Identity()
@@ -46,7 +46,7 @@ func (l *Log) settlePositions(ctx context.Context, seen uint64) (last uint64, er
 		if _, err = l.store.Put(ctx, r); errors.Is(err, store.ErrConflict) {
 			continue
 		}
-		l.setCuts(p.Cuts)
+		l.setCuts(p.GetCuts())
 		return state.Last, err
 	}
 }
@@ -66,7 +66,7 @@ func (l *Log) cutAt(ctx context.Context, position uint64) error {
 		}
 		if _, err = l.store.Put(ctx, r); err == nil {
 			l.log.Error("the end of the log of events is lost", slog.Uint64("left", position))
-			l.setCuts(p.Cuts)
+			l.setCuts(p.GetCuts())
 		}
 		if !errors.Is(err, store.ErrConflict) {
 			return err

@@ -62,8 +62,8 @@ type disk struct {
 	images map[string][]byte               // what each file held when it was synced last
 }
 
-// launchOn starts tallyd on a disk.
-func launchOn(t *testing.T, args []string) (*process, *disk) {
+// launchOn starts tallyd on a disk, with an environment of nothing but env.
+func launchOn(t *testing.T, args []string, env ...string) (*process, *disk) {
 	t.Helper()
 	binary, err := build()
 	if err != nil {
@@ -85,7 +85,7 @@ func launchOn(t *testing.T, args []string) (*process, *disk) {
 			<-d.done
 		}
 	})
-	p := start(t, self, []string{watchedProgram + "=" + binary}, args, func(c *exec.Cmd) { c.ExtraFiles = []*os.File{theirs} })
+	p := start(t, self, append(env, watchedProgram+"="+binary), args, func(c *exec.Cmd) { c.ExtraFiles = []*os.File{theirs} })
 	if d.listener, err = receive(ours); err != nil {
 		t.Fatalf("this system lets nobody answer for a disk: %v", err)
 	}

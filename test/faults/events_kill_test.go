@@ -38,6 +38,13 @@ type siege struct {
 	changed chan struct{} // closed when the next life begins
 }
 
+func newSiege(t *testing.T) *siege {
+	t.Helper()
+	s := &siege{deliverer: newDeliverer(t), taken: newCounter(), watched: newCounter(), done: make(chan struct{}), changed: make(chan struct{})}
+	s.flags = append(s.flags, "--webhook-secret-file", write(t, []byte(s.ourSigning), 0o600))
+	return s
+}
+
 // now returns the present life and what tells of the next.
 func (s *siege) now() (*logger, <-chan struct{}) {
 	s.mu.Lock()
@@ -56,11 +63,16 @@ func (s *siege) begin(t *testing.T) *logger {
 		s.checkSaid(t, p)
 	}
 	l := s.serve(t)
+	s.live(l)
+	return l
+}
+
+// live makes a tallyd the present one.
+func (s *siege) live(l *logger) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(s.changed)
 	s.life, s.changed = l, make(chan struct{})
-	return l
 }
 
 // checkSaid demands that what a process printed holds no secret and tells of nothing broken.
@@ -184,8 +196,7 @@ func (s *siege) killAgain(t *testing.T, l *logger) *logger {
 // the log holds every acknowledged delivery once, in the order in which a form's only sender sent them, and so has a watcher that went on
 // behind its last message after each kill.
 func TestKilledUnderLoad(t *testing.T) {
-	s := &siege{deliverer: newDeliverer(t), taken: newCounter(), watched: newCounter(), done: make(chan struct{}), changed: make(chan struct{})}
-	s.flags = append(s.flags, "--webhook-secret-file", write(t, []byte(s.ourSigning), 0o600))
+	s := newSiege(t)
 	l := s.begin(t)
 	goroutines := s.settle(t, l)
 	forms, ended := s.startSenders(t)

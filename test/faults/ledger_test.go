@@ -6,8 +6,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -184,4 +187,70 @@ func TestKilledBeforeRequest(t *testing.T) {
 		t.Errorf("Tally saw %d posts, want 1", n)
 	}
 	c.checkAfter(t, l, goroutines)
+}
+
+// TestKilledAtRecord covers rows 89 and 90 for the record of a write: tallyd is killed while its disk has yet to confirm that the request
+// is about to leave. Nothing has left. Where the record stays nobody can know that; where the power went with it the same id is a new try.
+func TestKilledAtRecord(t *testing.T) {
+	t.Parallel()
+	for _, power := range []bool{true, false} {
+		t.Run(fmt.Sprintf("power %v", power), func(t *testing.T) {
+			t.Parallel()
+			c := newCreator(t)
+			args := append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--tally-rate", "0"}, c.flags...)
+			p, d := launchOn(t, args, c.env...)
+			l := &logger{process: p}
+			ready(t, p)
+			pending, dead := make(chan struct{}), make(chan struct{})
+			answer := sync.OnceFunc(func() { close(dead) })
+			t.Cleanup(answer)
+			var records atomic.Int32
+			d.failing(func(path string) syscall.Errno {
+				if !isRecord(path) || records.Add(1) < 2 { // the first says what is meant
+					return 0
+				}
+				close(pending)
+				<-dead
+				return syscall.EIO
+			})
+			c.interrupt(t, l, pending)
+			answer()
+			<-d.done
+			if n := len(c.posts()); n != 0 {
+				t.Fatalf("Tally saw %d posts before the record was safe", n)
+			}
+			if !power {
+				d.forget(t)
+			}
+			l, goroutines := c.settled(t)
+			if power {
+				wantRefused(t, l, "n", codes.Unknown, "REQUEST_OUTCOME_UNKNOWN")
+			} else if id, err := create(t.Context(), t, l, "n"); id != "ws1" || err != nil {
+				t.Errorf("CreateWorkspace() again = %q, %v, want ws1", id, err)
+			}
+			wantRefused(t, l, "another", codes.InvalidArgument, "REQUEST_ID_REUSED")
+			if n := len(c.posts()); power && n != 0 || !power && n != 1 {
+				t.Errorf("Tally saw %d posts, want one where the power went and none else", n)
+			}
+			c.checkAfter(t, l, goroutines)
+		})
+	}
+}
+
+// isRecord tells a file of the records.
+func isRecord(path string) bool {
+	return strings.Contains(path, "KV_TALLYD_RECORDS") && strings.HasSuffix(path, ".blk")
+}
+
+// forget leaves of the records what was synced.
+func (d *disk) forget(t *testing.T) {
+	t.Helper()
+	for path, content := range d.images {
+		if !isRecord(path) {
+			continue
+		}
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
