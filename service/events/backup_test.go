@@ -12,6 +12,26 @@ import (
 // A copy of the directory of a process that has ended is a backup. Whoever has seen more than it has goes on from its end, although the
 // numbers behind that are used again.
 func TestBackup(t *testing.T) {
+	for name, restore := range map[string]func(t *testing.T, w *world, copied string){
+		"elsewhere": func(_ *testing.T, w *world, copied string) { w.config.Dir = copied },
+		"in its place": func(t *testing.T, w *world, copied string) {
+			events := filepath.Join(w.config.Dir, "events") // which keeps its number
+			if err := os.RemoveAll(filepath.Join(events, "jetstream")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(filepath.Join(events, "jetstream"), os.DirFS(filepath.Join(copied, "events", "jetstream"))); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(events, "restored"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) { testBackup(t, restore) })
+	}
+}
+
+func testBackup(t *testing.T, restore func(t *testing.T, w *world, copied string)) {
 	w := newWorld(t, embedded)
 	w.begun("f")
 	w.add(delivered("f", "a"), events.Stored)
@@ -35,7 +55,7 @@ func TestBackup(t *testing.T) {
 	late := seal.Token(events.Place{Position: 4}, 7)
 	w.close()
 
-	w.config.Dir = copied
+	restore(t, w, copied)
 	w.open()
 	if seal, err = w.log.Seal(t.Context()); err != nil {
 		t.Fatal(err)

@@ -273,13 +273,25 @@ func (k *Keeper) lookAfter(ctx context.Context, form string, hooks *hooks) {
 			return
 		}
 	}
-	webhook := "unknown"
+	webhook, unregistered := "unknown", err
 	if err == nil {
-		webhook, err = k.register(ctx, form, hooks)
-	}
-	if err == nil {
+		webhook, unregistered = k.register(ctx, form, hooks)
+		k.warn("the webhook of a form cannot be kept", form, unregistered)
+		// All the more where no webhook tells of the form: events come late then, but they come.
 		err = k.reconcile(ctx, form)
 	}
+	k.warn("a log cannot be compared with Tally's list", form, err)
+	k.noteState(form, webhook, err == nil, errors.Join(unregistered, err))
+}
+
+func (k *Keeper) warn(what, form string, err error) {
+	if err != nil && !errors.Is(err, context.Canceled) {
+		k.config.Logger.Warn(what, slog.String("form", form), slog.String("error", err.Error()))
+	}
+}
+
+// noteState notes how a look at a form went, and when the next is due.
+func (k *Keeper) noteState(form, webhook string, compared bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := k.states[form]
@@ -291,12 +303,13 @@ func (k *Keeper) lookAfter(ctx context.Context, form string, hooks *hooks) {
 	if s.due = time.Now().Add(every); s.again {
 		s.due = time.Time{}
 	}
-	if err == nil {
-		s.Compared, s.Failure = time.Now(), ""
-		return
+	if compared {
+		s.Compared = time.Now()
 	}
-	if !errors.Is(err, context.Canceled) {
+	switch {
+	case err == nil:
+		s.Failure = ""
+	case !errors.Is(err, context.Canceled):
 		s.Failure = err.Error()
-		k.config.Logger.Warn("a log cannot be compared with Tally's list", slog.String("form", form), slog.String("error", err.Error()))
 	}
 }

@@ -205,6 +205,7 @@ func testRegister(t *testing.T, on engine) {
 	k := newKept(t, on, "https://hooks.example.com")
 	k.tally.hooks = []events.Webhook{{ID: "theirs", Form: "f", URL: "https://elsewhere.example.com/hooks/f", Enabled: true}}
 	k.tally.deaf = true // the first one is made, and nobody hears of it
+	k.tally.submit("a", time.Now().Add(time.Minute))
 	if err := k.keeper.Watching(t.Context(), []string{"f"}); err != nil {
 		t.Fatal(err)
 	}
@@ -212,6 +213,10 @@ func testRegister(t *testing.T, on engine) {
 		if time.Now().After(deadline) {
 			t.Fatal("nobody hears of the failure")
 		}
+	}
+	k.want("f 1 a") // what no webhook tells of is found by asking
+	if k.keeper.States()[0].Compared.IsZero() {
+		t.Error("nobody hears that the log was compared")
 	}
 	k.tally.mu.Lock()
 	k.tally.deaf = false

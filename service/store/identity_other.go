@@ -2,5 +2,5 @@
 
 package store
 
-// identity is not known here.
-func identity(string) string { return "" }
+// number is not known here.
+func number(string) string { return "" }

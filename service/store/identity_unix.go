@@ -4,14 +4,13 @@ package store
 
 import (
 	"os"
-	"path/filepath"
 	"strconv"
 	"syscall"
 )
 
-// identity is the number that the file system knows a directory by; empty where it does not say.
-func identity(dir string) string {
-	info, err := os.Stat(filepath.Join(dir, "events"))
+// number is what the file system knows a directory by; empty where it does not say.
+func number(dir string) string {
+	info, err := os.Stat(dir)
 	if err != nil {
 		return ""
 	}
