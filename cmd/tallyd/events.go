@@ -26,7 +26,9 @@ type eventFlags struct {
 	WebhookListen     string        `placeholder:"ADDR" help:"HTTP for Tally's deliveries, at /hooks/FORM; empty for none."`
 	WebhookPublicURL  string        `name:"webhook-public-url" placeholder:"URL" help:"Where Tally reaches --webhook-listen, without /hooks: tallyd then keeps a webhook at Tally for each form that is watched. Without it Tally is asked every --poll-interval."`
 	WebhookSecretFile string        `placeholder:"FILE" help:"Signing secrets of webhooks that were made by hand: a line each, for all forms, or FORM and SECRET. Read for each delivery."`
-	NATSURL           string        `name:"nats-url" placeholder:"URL" help:"NATS cluster that holds the log; by default files under --data-dir do."`
+	NATSURL           string        `name:"nats-url" placeholder:"URL" help:"NATS cluster that holds the log: nats://HOST:4222 or tls://HOST:4222, several with commas in between; by default files under --data-dir do. Give a password by the variable, not the flag, which others on this machine see."`
+	NATSCreds         string        `name:"nats-creds" placeholder:"FILE" help:"Who tallyd is to the NATS cluster: a credentials file."`
+	NATSCA            string        `name:"nats-ca" placeholder:"FILE" help:"Authorities in PEM that sign the certificates of the NATS cluster, instead of those of the system."`
 	MaxWatches        int           `default:"20000" placeholder:"N" help:"Watches that may be open at once; more are refused at once with UNAVAILABLE."`
 	EventRetention    time.Duration `default:"720h" placeholder:"DURATION" help:"How long events are kept."`
 	EventBytes        int64         `default:"1073741824" placeholder:"N" help:"How much is kept of each form; the oldest events go first."`
@@ -72,6 +74,8 @@ func (s serveCmd) checkEvents() error {
 		return usagef("--webhook-listen needs the log that --events=off switches off: leave one out")
 	case s.keepsEvents() && s.DataDir == "" && s.NATSURL == "" && !s.Sandbox:
 		return usagef("events must be kept somewhere: give --data-dir or --nats-url")
+	case s.NATSURL == "" && (s.NATSCreds != "" || s.NATSCA != ""):
+		return usagef("--nats-creds and --nats-ca need --nats-url, the cluster that they are for")
 	case s.WebhookPublicURL != "" && s.WebhookListen == "":
 		return usagef("--webhook-public-url needs --webhook-listen, where Tally's deliveries come in")
 	case s.WebhookListen != "":
@@ -117,10 +121,12 @@ func (s serveCmd) openEvents(ctx context.Context, up *upstream, log *slog.Logger
 		e.remove = dir
 	}
 	seen := showEvents(up.metrics)
-	if e.store, err = store.Open(ctx, store.Config{Dir: dir, URL: s.NATSURL, Log: log, Changed: func(err error) {
-		seen.unavailable(err != nil)
-		up.setEvents(err)
-	}}); err != nil {
+	if e.store, err = store.Open(ctx, store.Config{
+		Dir: dir, URL: s.NATSURL, Credentials: s.NATSCreds, Authorities: s.NATSCA, Log: log, Changed: func(err error) {
+			seen.unavailable(err != nil)
+			up.setEvents(err)
+		},
+	}); err != nil {
 		return nil, usagef("the log of events cannot be opened: %w", err)
 	}
 	if s.NATSURL != "" {

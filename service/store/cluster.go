@@ -39,6 +39,9 @@ func (s *Store) connect(e *engine) (*nats.Conn, error) {
 	if s.config.Credentials != "" {
 		options = append(options, nats.UserCredentials(s.config.Credentials))
 	}
+	if s.config.Authorities != "" {
+		options = append(options, nats.RootCAs(s.config.Authorities))
+	}
 	conn, err := nats.Connect(strings.Join(servers, ","), options...)
 	return conn, s.redact(err)
 }
@@ -50,6 +53,9 @@ func (s *Store) disconnected(e *engine, why error) {
 	s.mu.RUnlock()
 	if !present {
 		return
+	}
+	if why == nil {
+		why = nats.ErrConnectionClosed
 	}
 	select {
 	case s.broken <- fmt.Errorf("%w: the connection to NATS is lost: %w", ErrUnavailable, s.redact(why)):

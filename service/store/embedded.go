@@ -41,6 +41,8 @@ func startEmbedded(dir string, log *slog.Logger) (_ *embedded, err error) {
 		JetStream: true, StoreDir: dir, SyncAlways: true,
 		// The disk is the limit, and what it says is heard.
 		JetStreamMaxMemory: 1 << 20, JetStreamMaxStore: math.MaxInt64,
+		// The largest delivery, and what goes with it.
+		MaxPayload: 2 << 20,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("the engine of the log cannot start: %w", err)

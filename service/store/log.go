@@ -64,6 +64,7 @@ const (
 	wrongLastSequence     jetstream.ErrorCode = 10071
 	wrongLastInBatch      jetstream.ErrorCode = 10164
 	insufficientResources jetstream.ErrorCode = 10023
+	notStored             jetstream.ErrorCode = 10077
 )
 
 // batchFrom is the number of messages from which on an atomic batch, which costs as much as several single ones, is quicker.

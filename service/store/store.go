@@ -29,6 +29,8 @@ type Config struct {
 	URL string
 	// Credentials is a file that says who this is to the cluster, as NATS writes it; empty where the URL does or nobody asks.
 	Credentials string
+	// Authorities is a file with those that sign the cluster's certificates, in PEM; empty for those of the system.
+	Authorities string
 	// Changed is told when the store can be used no longer, with the reason, and with nil when it can again; it must be quick.
 	// May be nil.
 	Changed func(error)
@@ -200,6 +202,8 @@ func (s *Store) fail(ctx context.Context, err error) error {
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err() // the caller's own time is up, which says nothing of the engine
+	case isCapped(err), errors.Is(err, nats.ErrMaxPayload):
+		return unavailable(err) // which no new start mends, and what makes room needs the engine
 	}
 	err = unavailable(err)
 	select {
@@ -219,7 +223,12 @@ func unavailable(err error) error {
 
 // isFull tells a full disk from other failures: the engine passes on the words of the operating system.
 func isFull(err error) bool {
-	return strings.Contains(err.Error(), syscall.ENOSPC.Error()) || code(err) == insufficientResources
+	return strings.Contains(err.Error(), syscall.ENOSPC.Error()) || code(err) == insufficientResources || isCapped(err)
+}
+
+// isCapped tells that an operator's limit on the stream is reached. The engine has one code for all that it cannot store.
+func isCapped(err error) bool {
+	return code(err) == notStored && strings.Contains(err.Error(), "exceeded")
 }
 
 // mkdir makes the directory of a server inside this process.

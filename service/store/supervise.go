@@ -73,13 +73,14 @@ func (s *Store) reopen(ctx context.Context) bool {
 			e, err = s.open(ctx)
 		}
 		if err == nil {
-			if err = e.probe(ctx); err == nil {
+			if err = e.probe(ctx); err == nil || isCapped(err) {
 				s.drain()
 				s.take(e, nil)
 				return true
 			}
 			e.close()
 		}
+		err = s.redact(err)
 		s.config.Log.Warn("the log of events cannot be opened", slog.String("error", err.Error()))
 		s.mu.Lock()
 		s.down = unavailable(err)
