@@ -56,7 +56,11 @@ func (s *submissionEvents) ListSubmissionEvents(
 		event := s.events.word(r, s.unknown)
 		size += proto.Size(event)
 		if len(resp.GetEvents()) > 0 && (len(resp.GetEvents()) >= most || size > mostEventBytes) {
-			resp.NextPageToken = s.events.Seal.Token(before, digest)
+			seal, err := s.events.Log.Seal(ctx)
+			if err != nil {
+				return nil, eventError(err)
+			}
+			resp.NextPageToken = seal.Token(before, digest)
 			return resp, nil
 		}
 		resp.Events = append(resp.Events, event)
@@ -79,7 +83,11 @@ func (s *submissionEvents) page(ctx context.Context, req *tallydv1.ListSubmissio
 	_, _ = h.Write(data)
 	digest = h.Sum64()
 	if req.GetPageToken() != "" {
-		if at, err = s.events.Seal.Place(req.GetPageToken(), digest); err != nil {
+		seal, err := s.events.Log.Seal(ctx)
+		if err != nil {
+			return at, digest, eventError(err)
+		}
+		if at, err = seal.Place(req.GetPageToken(), digest); err != nil {
 			err = &tally.Error{Kind: tally.KindPageToken, Effect: tally.Read, Outcome: tally.OutcomeNotSent}
 		}
 		return at, digest, err

@@ -22,10 +22,9 @@ const heartbeatEvery = 30 * time.Second
 
 // Events is what the streams of events need.
 type Events struct {
-	// Log holds the events, Hub hands them out, Seal makes resume tokens.
-	Log  *events.Log
-	Hub  *events.Hub
-	Seal events.Seal
+	// Log holds the events, and Hub hands them out.
+	Log *events.Log
+	Hub *events.Hub
 	// Keeper keeps the log complete, with what Upstream says.
 	Keeper   *events.Keeper
 	Upstream *Upstream
@@ -39,7 +38,11 @@ func (s *submissions) WatchSubmissions(
 		return eventLogOff()
 	}
 	ctx := stream.Context()
-	w := &watch{events: s.events, stream: stream, digest: watchDigest(req), unknown: s.unknown, stop: recordOf(ctx).stop}
+	seal, err := s.events.Log.Seal(ctx)
+	if err != nil {
+		return eventError(err)
+	}
+	w := &watch{events: s.events, seal: seal, stream: stream, digest: watchDigest(req), unknown: s.unknown, stop: recordOf(ctx).stop}
 	selection, release, err := s.selection(ctx, req)
 	if err != nil {
 		return eventError(err)
@@ -79,6 +82,7 @@ func (s *submissions) selection(ctx context.Context, req *tallydv1.WatchSubmissi
 // watch is one stream on its way.
 type watch struct {
 	events  *Events
+	seal    *events.Seal
 	stream  grpc.ServerStreamingServer[tallydv1.WatchSubmissionsResponse]
 	cursor  *events.Cursor
 	digest  uint64
@@ -92,7 +96,7 @@ func (w *watch) start(ctx context.Context, req *tallydv1.WatchSubmissionsRequest
 	log, forms := w.events.Log, selection.Named()
 	switch {
 	case req.GetResumeToken() != "":
-		at, err := w.events.Seal.Place(req.GetResumeToken(), w.digest)
+		at, err := w.seal.Place(req.GetResumeToken(), w.digest)
 		if err != nil {
 			return at, staleToken()
 		}
@@ -117,7 +121,7 @@ func (w *watch) start(ctx context.Context, req *tallydv1.WatchSubmissionsRequest
 func (w *watch) expired(left events.Place) error {
 	return &localError{
 		reason: tallydv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED, effect: tally.Read,
-		facts: map[string]string{"oldest_resume_token": w.events.Seal.Token(left, w.digest)},
+		facts: map[string]string{"oldest_resume_token": w.seal.Token(left, w.digest)},
 	}
 }
 
@@ -201,7 +205,7 @@ func (w *watch) send(r *events.Record) error {
 
 // wire is a response as it travels: the token of a place, and a message in a field.
 func (w *watch) wire(at events.Place, field protowire.Number, message []byte) []byte {
-	token := w.events.Seal.Token(at, w.digest)
+	token := w.seal.Token(at, w.digest)
 	bytes := make([]byte, 0, len(token)+len(message)+16)
 	bytes = protowire.AppendString(protowire.AppendTag(bytes, 1, protowire.BytesType), token)
 	return protowire.AppendBytes(protowire.AppendTag(bytes, field, protowire.BytesType), message)
@@ -213,7 +217,7 @@ func (w *watch) heartbeat(ending bool) error {
 		beat.PollInterval = durationpb.New(poll)
 	}
 	return w.stream.Send(&tallydv1.WatchSubmissionsResponse{
-		ResumeToken: w.events.Seal.Token(w.cursor.At(), w.digest),
+		ResumeToken: w.seal.Token(w.cursor.At(), w.digest),
 		Message:     &tallydv1.WatchSubmissionsResponse_Heartbeat{Heartbeat: beat},
 	})
 }

@@ -53,10 +53,6 @@ func (w *watched) open(t *testing.T, client *tally.Client) {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	log := events.OpenLog(w.store, quiet, events.Observer{})
-	seal, err := log.Seal(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	hub := events.NewHub(log)
 	intake := events.NewIntake(events.IntakeConfig{Log: log, Secrets: log.Secrets, Retention: time.Hour, Logger: quiet})
 	w.hooks = httptest.NewServer(intake.Handler())
@@ -65,7 +61,7 @@ func (w *watched) open(t *testing.T, client *tally.Client) {
 		Log: log, Hub: hub, Upstream: upstream, PublicURL: w.hooks.URL,
 		Reconcile: time.Hour, Poll: time.Hour, Retention: time.Hour, Logger: quiet,
 	})
-	w.events = &service.Events{Log: log, Hub: hub, Seal: seal, Keeper: keeper, Upstream: upstream}
+	w.events = &service.Events{Log: log, Hub: hub, Keeper: keeper, Upstream: upstream}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { hub.Run(ctx) })

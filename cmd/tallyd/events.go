@@ -45,7 +45,6 @@ type eventLog struct {
 	scrub  *events.Scrub
 	intake *http.Server
 	hooks  net.Listener // nil where Tally delivers nothing
-	seal   events.Seal
 
 	upstream *service.Upstream
 	ledger   *service.Ledger
@@ -121,10 +120,10 @@ func (s serveCmd) openEvents(ctx context.Context, up *upstream, log *slog.Logger
 		e.remove = dir
 	}
 	seen := showEvents(up.metrics)
-	if e.store, err = store.Open(ctx, store.Config{
+	if e.store, err = store.Begin(ctx, store.Config{
 		Dir: dir, URL: s.NATSURL, Credentials: s.NATSCreds, Authorities: s.NATSCA, Log: log, Changed: func(err error) {
 			seen.unavailable(err != nil)
-			up.setEvents(err)
+			up.showEvents()
 		},
 	}); err != nil {
 		return nil, usagef("the log of events cannot be opened: %w", err)
@@ -135,9 +134,6 @@ func (s serveCmd) openEvents(ctx context.Context, up *upstream, log *slog.Logger
 	showDisk(up.metrics, dir, e.store.Err)
 	e.log = events.OpenLog(e.store, log, seen.observer(func(form string) { e.keeper.Check(form) })) //nolint:contextcheck // it lives until it is closed
 	e.hub = events.NewHub(e.log)
-	if e.seal, err = e.log.Seal(ctx); err != nil {
-		return nil, err
-	}
 	return e, s.openIntake(ctx, e, up, seen, log)
 }
 
@@ -202,7 +198,7 @@ func (e *eventLog) streams() *service.Events {
 	if e == nil {
 		return nil
 	}
-	return &service.Events{Log: e.log, Hub: e.hub, Seal: e.seal, Keeper: e.keeper, Upstream: e.upstream}
+	return &service.Events{Log: e.log, Hub: e.hub, Keeper: e.keeper, Upstream: e.upstream}
 }
 
 // shownForms bounds the forms that the status page shows.
@@ -234,12 +230,19 @@ const intakeDrain = 2 * time.Second
 
 // run works until ctx ends, then lets deliveries under way be finished.
 func (e *eventLog) run(ctx context.Context, log *slog.Logger) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	var running sync.WaitGroup
 	running.Go(func() { e.hub.Run(ctx) })
 	running.Go(func() { e.keeper.Run(ctx) })
 	running.Go(func() { e.scrub.Run(ctx) })
 	running.Go(func() { e.ledger.Run(ctx) })
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
+	running.Go(func() {
+		if err := e.store.Opened(ctx); err != nil && ctx.Err() == nil {
+			failed <- usagef("the log of events cannot be opened: %w", err)
+		}
+	})
 	if e.hooks != nil {
 		log.Info("port for deliveries open", slog.String("address", e.hooks.Addr().String()))
 		running.Go(func() {
@@ -251,6 +254,7 @@ func (e *eventLog) run(ctx context.Context, log *slog.Logger) error {
 	var err error
 	select {
 	case err = <-failed:
+		stop()
 	case <-ctx.Done():
 	}
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), intakeDrain)

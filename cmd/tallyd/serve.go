@@ -205,7 +205,7 @@ func (s serveCmd) prepare(up *upstream, c console, log *slog.Logger) error {
 	showInFlight(up.metrics, up.server.InFlight)
 	if up.events != nil {
 		up.live.Store(up.server)
-		up.setEvents(up.events.store.Err())
+		up.showEvents()
 		showWatches(up.metrics, up.server.Watches)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -108,7 +109,7 @@ type upstream struct {
 	cache   *cache.Store
 	events  *eventLog                      // nil without one
 	live    atomic.Pointer[service.Server] // once it is made, for those who tell it of the log
-	down    atomic.Bool                    // the log
+	showing sync.Mutex                     // one at a time says what the health names say
 	open    atomic.Bool                    // the circuit
 	close   func()
 }
@@ -173,15 +174,16 @@ func (u *upstream) keep(source apikey.Source, log *slog.Logger) (err error) {
 // hide keeps the key out of the names that Tally uses, among which may be an echo of it.
 func (u *upstream) hide(text string) string { return u.keeper.Current().Redact(text) }
 
-// setEvents says with the health name "events" whether the log can be used.
-func (u *upstream) setEvents(err error) {
-	u.down.Store(err != nil)
+// showEvents says with the health name "events" whether the log can be used.
+func (u *upstream) showEvents() {
+	u.showing.Lock() // what was true first must not be said last
+	defer u.showing.Unlock()
 	server := u.live.Load()
 	if server == nil {
 		return
 	}
 	status := healthpb.HealthCheckResponse_SERVING
-	if u.down.Load() {
+	if u.events.store.Err() != nil {
 		status = healthpb.HealthCheckResponse_NOT_SERVING
 	}
 	server.SetEvents(status)

@@ -25,9 +25,9 @@ const (
 	// mostDeliveries bounds those whose body is waited for, and with mostBody the memory that strangers can fill; and as many that are
 	// signed and on their way into the log.
 	mostDeliveries = 256
-	// readLimit is how long a body may take; storeLimit leaves an answer well within the 10 s that Tally waits.
-	readLimit  = 3 * time.Second
-	storeLimit = 5 * time.Second
+	// readLimit is how long a body may take; answerLimit leaves an answer well within the 10 s that Tally waits.
+	readLimit   = 3 * time.Second
+	answerLimit = 8 * time.Second
 	// formResponse is the one type of event that Tally is known to deliver.
 	formResponse = "FORM_RESPONSE"
 )
@@ -136,7 +136,9 @@ func (in *Intake) take(w http.ResponseWriter, r *http.Request) (string, *refusal
 	if !ok {
 		return "", refusedSignature // before a byte of the body is read
 	}
-	secrets, err := in.config.Secrets(r.Context(), form)
+	ctx, cancel := context.WithTimeout(r.Context(), answerLimit)
+	defer cancel()
+	secrets, err := in.config.Secrets(ctx, form)
 	if err != nil {
 		return "", in.failed(form, err)
 	}
@@ -150,7 +152,7 @@ func (in *Intake) take(w http.ResponseWriter, r *http.Request) (string, *refusal
 	if !signed(body, signature, secrets) {
 		return "", refusedSignature
 	}
-	return in.store(r.Context(), form, body)
+	return in.store(ctx, form, body)
 }
 
 // readBody reads the body within its limits.
@@ -212,8 +214,6 @@ func (in *Intake) store(ctx context.Context, form string, body []byte) (string, 
 	default:
 		return "", refusedLoad
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeLimit)
-	defer cancel()
 	if err := in.watching(ctx, form); err != nil {
 		return "", in.failed(form, err)
 	}

@@ -138,32 +138,39 @@ type Seal struct {
 	macs *sync.Pool // of hash.Hash: each token takes one, and making it costs more than using it
 }
 
-func newSeal(l *Log, secret []byte) Seal {
-	return Seal{log: l, macs: &sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}}
+func newSeal(l *Log, secret []byte) *Seal {
+	return &Seal{log: l, macs: &sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}}
 }
 
 // Seal returns the log's own seal, which all replicas share. The error is that of the store.
-func (l *Log) Seal(ctx context.Context) (Seal, error) {
+func (l *Log) Seal(ctx context.Context) (*Seal, error) {
+	if known := l.seal.Load(); known != nil {
+		return known, nil
+	}
 	if _, err := l.settlePositions(ctx, 0); err != nil {
-		return Seal{}, err
+		return nil, err
 	}
 	for {
 		r, err := l.store.Get(ctx, sealKey)
-		if err != nil || len(r.Value) == sealSize {
-			return newSeal(l, r.Value), err
+		if err != nil {
+			return nil, err
+		}
+		if len(r.Value) == sealSize {
+			l.seal.CompareAndSwap(nil, newSeal(l, r.Value))
+			return l.seal.Load(), nil
 		}
 		r.Value = make([]byte, sealSize)
 		if _, err := rand.Read(r.Value); err != nil {
-			return Seal{}, fmt.Errorf("no randomness for the seal: %w", err)
+			return nil, fmt.Errorf("no randomness for the seal: %w", err)
 		}
 		if _, err := l.store.Put(ctx, r); err != nil && !errors.Is(err, store.ErrConflict) {
-			return Seal{}, err
+			return nil, err
 		}
 	}
 }
 
 // Token returns a place as an opaque text that is bound to a request by its digest.
-func (s Seal) Token(at Place, digest uint64) string {
+func (s *Seal) Token(at Place, digest uint64) string {
 	data := binary.BigEndian.AppendUint64([]byte{tokenFormat}, digest)
 	data = binary.AppendUvarint(data, s.log.epoch())
 	data = binary.AppendUvarint(data, at.Position)
@@ -172,7 +179,7 @@ func (s Seal) Token(at Place, digest uint64) string {
 }
 
 // Place returns the place of a token. The error is ErrToken.
-func (s Seal) Place(token string, digest uint64) (Place, error) {
+func (s *Seal) Place(token string, digest uint64) (Place, error) {
 	data, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(data) < 1+digestSize+macSize {
 		return Place{}, ErrToken
@@ -200,7 +207,7 @@ func uvarint(data []byte, ok bool) (uint64, []byte, bool) {
 	return value, data[n:], true
 }
 
-func (s Seal) mac(data []byte) []byte {
+func (s *Seal) mac(data []byte) []byte {
 	mac := s.macs.Get().(hash.Hash)
 	defer s.macs.Put(mac)
 	mac.Reset()

@@ -105,7 +105,7 @@ func TestTokenOfAnotherReplica(t *testing.T) {
 	}
 	c := worlds[0].watch(events.Place{}, "f")
 	worlds[0].next(c, 2)
-	var seals [2]events.Seal
+	var seals [2]*events.Seal
 	for i, w := range worlds {
 		var err error
 		if seals[i], err = w.log.Seal(context.Background()); err != nil {

@@ -17,25 +17,21 @@ import (
 type embedded struct {
 	server *server.Server
 	log    *engineLog
-	lock   *os.File
+}
+
+// lockDir makes the directory of a server inside this process, and keeps other processes out of it: two servers on the same files would
+// write over each other's messages, and neither would notice.
+func lockDir(dir string) (*os.File, error) {
+	dir = filepath.Join(dir, "events")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return lock(dir)
 }
 
 // startEmbedded starts a server on the files below dir, each write of which is on the disk before it is acknowledged.
-func startEmbedded(dir string, log *slog.Logger) (_ *embedded, err error) {
+func startEmbedded(dir string, log *slog.Logger) (*embedded, error) {
 	dir = filepath.Join(dir, "events")
-	if err := mkdir(dir); err != nil {
-		return nil, err
-	}
-	// Two servers on the same files would write over each other's messages, and neither would notice.
-	lock, err := lock(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = lock.Close()
-		}
-	}()
 	s, err := server.NewServer(&server.Options{
 		ServerName: "tallyd", DontListen: true, NoSigs: true, NoSystemAccount: true,
 		JetStream: true, StoreDir: dir, SyncAlways: true,
@@ -47,7 +43,7 @@ func startEmbedded(dir string, log *slog.Logger) (_ *embedded, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("the engine of the log cannot start: %w", err)
 	}
-	e := &embedded{server: s, log: &engineLog{log: log, failed: make(chan error, 1)}, lock: lock}
+	e := &embedded{server: s, log: &engineLog{log: log, failed: make(chan error, 1)}}
 	s.SetLogger(e.log, false, false)
 	s.Start()
 	if !s.ReadyForConnections(startTimeout) || !s.JetStreamEnabled() {
@@ -65,7 +61,6 @@ func (e *embedded) connect() (*nats.Conn, error) {
 func (e *embedded) close() {
 	e.server.Shutdown()
 	e.server.WaitForShutdown()
-	_ = e.lock.Close()
 }
 
 // engineLog takes what the server logs. A write that failed it tells nobody else: whoever waits for its acknowledgement waits in vain.

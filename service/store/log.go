@@ -79,7 +79,7 @@ func (s *Store) Append(ctx context.Context, drafts []Draft) ([]uint64, error) {
 	if len(drafts) >= batchFrom && len(drafts) <= maxBatch {
 		return s.AppendAll(ctx, drafts)
 	}
-	e, err := s.current()
+	e, err := s.current(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (s *Store) Append(ctx context.Context, drafts []Draft) ([]uint64, error) {
 
 // AppendAll appends all drafts or none, and returns their positions. The error is ErrConflict, ErrUnavailable or ErrFull.
 func (s *Store) AppendAll(ctx context.Context, drafts []Draft) ([]uint64, error) {
-	e, err := s.current()
+	e, err := s.current(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +187,7 @@ const usualSilence = 15 * time.Second
 // Follow calls handle with each message from a position on whose subject the filter matches, and with those that are appended later,
 // until ctx ends, handle fails or the engine does. It returns the reason.
 func (s *Store) Follow(ctx context.Context, filter string, from uint64, handle func(Message) error) error {
-	e, err := s.current()
+	e, err := s.current(ctx)
 	if err != nil {
 		return err
 	}
@@ -253,7 +253,7 @@ func (e *engine) silence() jetstream.PullConsumeOpt {
 
 // Subjects returns the subjects that the filter matches.
 func (s *Store) Subjects(ctx context.Context, filter string) ([]string, error) {
-	e, err := s.current()
+	e, err := s.current(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +276,7 @@ var noMessage = regexp.MustCompile(`sequence \d+ not found|no message found`)
 
 // Erase takes a message away and overwrites what its file holds of it. One that is not there is no error.
 func (s *Store) Erase(ctx context.Context, position uint64) error {
-	e, err := s.current()
+	e, err := s.current(ctx)
 	if err != nil {
 		return err
 	}
@@ -291,7 +291,7 @@ func (s *Store) Erase(ctx context.Context, position uint64) error {
 
 // Purge takes away all messages before a position whose subject the filter matches.
 func (s *Store) Purge(ctx context.Context, filter string, before uint64) error {
-	e, err := s.current()
+	e, err := s.current(ctx)
 	if err != nil {
 		return err
 	}
@@ -310,7 +310,7 @@ type State struct {
 
 // State returns how large the log is.
 func (s *Store) State(ctx context.Context) (State, error) {
-	e, err := s.current()
+	e, err := s.current(ctx)
 	if err != nil {
 		return State{}, err
 	}

@@ -15,7 +15,7 @@ import (
 
 // Last returns the last message whose subject the filter matches; ok is false where there is none.
 func (s *Store) Last(ctx context.Context, filter string) (m Message, ok bool, err error) {
-	e, err := s.current()
+	e, err := s.current(ctx)
 	if err != nil {
 		return m, false, err
 	}
@@ -106,7 +106,7 @@ func (s *Store) mayCome(ctx context.Context, try int) bool {
 }
 
 func (s *Store) read(ctx context.Context, q Query) (messages []Message, more bool, err error) {
-	e, err := s.current()
+	e, err := s.current(ctx)
 	if err != nil {
 		return nil, false, err
 	}

@@ -23,7 +23,7 @@ const (
 
 // Get returns a record; one without a revision where there is none. The error is ErrUnavailable.
 func (s *Store) Get(ctx context.Context, key string) (Record, error) {
-	e, err := s.current()
+	e, err := s.current(ctx)
 	if err != nil {
 		return Record{}, err
 	}
@@ -42,7 +42,7 @@ func (s *Store) Get(ctx context.Context, key string) (Record, error) {
 // Put writes a record where its revision is still what it was, and returns it with the new one. The error is ErrConflict, where
 // somebody else wrote first, or ErrUnavailable.
 func (s *Store) Put(ctx context.Context, r Record) (Record, error) {
-	e, err := s.current()
+	e, err := s.current(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -66,7 +66,7 @@ func (s *Store) Put(ctx context.Context, r Record) (Record, error) {
 
 // Remove takes a record away. The error is ErrUnavailable.
 func (s *Store) Remove(ctx context.Context, key string) error {
-	e, err := s.current()
+	e, err := s.current(ctx)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (s *Store) Remove(ctx context.Context, key string) error {
 
 // Keys returns the keys that a filter matches, such as "form.*". The error is ErrUnavailable.
 func (s *Store) Keys(ctx context.Context, filter string) ([]string, error) {
-	e, err := s.current()
+	e, err := s.current(ctx)
 	if err != nil {
 		return nil, err
 	}

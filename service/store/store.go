@@ -67,7 +67,10 @@ type Store struct {
 	// identity tells this log of a cluster from another one.
 	identity string
 
-	broken  chan error // asks for the engine to be opened anew
+	lock    *os.File      // keeps other processes out of the directory
+	opened  chan struct{} // closed when the first attempt to open the engine is over
+	wrong   error         // what became of that; after opened
+	broken  chan error    // asks for the engine to be opened anew
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
@@ -83,24 +86,49 @@ type engine struct {
 	leader, keeper jetstream.Stream
 }
 
-// Open opens the store, or begins one. It returns an error that says what is wrong with the directory or the address; later failures
+// Open opens the store, or makes one. It returns an error that says what is wrong with the directory or the address; later failures
 // make operations return ErrUnavailable until the store works again.
 func Open(ctx context.Context, config Config) (*Store, error) {
+	s, err := Begin(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Opened(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Begin is Open that waits for nothing: a large log takes a while to be opened, and who needs none of it should not wait. Operations wait
+// meanwhile, and Opened tells of what Open would have. It returns an error where the directory cannot be used.
+func Begin(ctx context.Context, config Config) (*Store, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
 	if config.Changed == nil {
 		config.Changed = func(error) {}
 	}
-	s := &Store{config: config, broken: make(chan error, 1)}
-	e, err := s.open(ctx)
-	if err != nil {
-		return nil, err
+	s := &Store{config: config, broken: make(chan error, 1), opened: make(chan struct{}), down: fmt.Errorf("%w: it is being opened", ErrUnavailable)}
+	if !s.clustered() {
+		var err error
+		if s.lock, err = lockDir(config.Dir); err != nil {
+			return nil, err
+		}
 	}
-	s.engine = e
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	s.running.Go(func() { s.supervise(ctx) })
+	s.running.Go(func() { s.begin(ctx) })
 	return s, nil
+}
+
+// Opened waits until the store is open, and returns what is wrong if it cannot be; or the error of ctx.
+func (s *Store) Opened(ctx context.Context) error {
+	select {
+	case <-s.opened:
+		return s.wrong
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Close closes the store. Operations under way fail.
@@ -114,6 +142,10 @@ func (s *Store) Close() {
 		s.engine.close()
 	}
 	s.engine, s.down = nil, fmt.Errorf("%w: it is closed", ErrUnavailable)
+	if s.lock != nil {
+		_ = s.lock.Close()
+		s.lock = nil
+	}
 }
 
 // Err returns why the store cannot be used, or nil.
@@ -148,8 +180,13 @@ func (s *Store) identify(stream jetstream.Stream) {
 // clustered tells whether servers elsewhere hold what is stored.
 func (s *Store) clustered() bool { return s.config.URL != "" }
 
-// current returns the open engine.
-func (s *Store) current() (*engine, error) {
+// current returns the open engine, for which it waits at first.
+func (s *Store) current(ctx context.Context) (*engine, error) {
+	select {
+	case <-s.opened:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.engine == nil {
@@ -230,6 +267,3 @@ func isFull(err error) bool {
 func isCapped(err error) bool {
 	return code(err) == notStored && strings.Contains(err.Error(), "exceeded")
 }
-
-// mkdir makes the directory of a server inside this process.
-func mkdir(dir string) error { return os.MkdirAll(dir, 0o700) }

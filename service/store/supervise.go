@@ -12,6 +12,25 @@ const (
 	longestPause = 5 * time.Second
 )
 
+// begin opens the engine for the first time, and then supervises it. What is wrong from the start is not tried again: somebody set it up
+// so.
+func (s *Store) begin(ctx context.Context) {
+	e, err := s.open(ctx)
+	s.mu.Lock()
+	if err == nil {
+		s.engine, s.down = e, nil
+	} else {
+		s.down = unavailable(err)
+	}
+	s.mu.Unlock()
+	s.wrong = err
+	close(s.opened)
+	if err == nil {
+		s.config.Changed(nil)
+		s.supervise(ctx)
+	}
+}
+
 // supervise opens the engine anew whenever it fails, until ctx ends. After a failed write an engine takes no other: what its files hold
 // behind the last one that was acknowledged is uncertain, and only reading them anew tells.
 func (s *Store) supervise(ctx context.Context) {
@@ -34,7 +53,7 @@ func (s *Store) supervise(ctx context.Context) {
 // wait returns why the engine must be opened anew.
 func (s *Store) wait(ctx context.Context) error {
 	var failed <-chan error
-	if e, err := s.current(); err == nil && e.server != nil {
+	if e, err := s.current(ctx); err == nil && e.server != nil {
 		failed = e.server.log.failed
 	}
 	select {

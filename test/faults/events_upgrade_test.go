@@ -82,9 +82,10 @@ func TestNewerLog(t *testing.T) {
 	if code := p.code(t); code != 2 {
 		t.Errorf("exit code = %d, want 2", code)
 	}
-	said := strings.TrimSpace(p.output.String())
-	if strings.Count(said, "\n") > 0 || !strings.Contains(said, `has format "2", which this version, of format 1, cannot read`) {
-		t.Errorf("tallyd said %q, want one line about the format", said)
+	said := p.output.String()
+	last := strings.Split(strings.TrimSpace(said), "\n")
+	if strings.Contains(said, "panic") || !strings.Contains(last[len(last)-1], `has format "2", which this version, of format 1, cannot read`) {
+		t.Errorf("tallyd said %q, want a last line about the format", said)
 	}
 	reformat(t, d.dir, format)
 	l, goroutines := d.settled(t)
