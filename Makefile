@@ -10,6 +10,8 @@ VERSION  ?= dev
 DIST     ?= dist
 # By version: its yaml and that of buf do not get along in one go.mod.
 ACTIONLINT := v1.7.12
+# It is no module of ours.
+NATSCLI    := v0.5.1
 # A count, not a time: when time is up in the middle of minimising, go reports that as a failure.
 FUZZTIME ?= 5000x
 RESTARTS ?= 10
@@ -46,7 +48,7 @@ test: ## Run the Go tests; nothing but Go is needed.
 	go test -race -shuffle=on ./...
 
 .PHONY: test-all
-test-all: test test-interop test-mesh test-deploy ## Run the Go tests and those with other languages, and install what they need.
+test-all: test test-interop test-mesh test-deploy test-cluster ## Run the Go tests and those with other languages, and install what they need.
 
 .PHONY: test-interop
 test-interop: build ## Run the clients of other languages, and tools that many have, against tallyd.
@@ -66,6 +68,11 @@ test-deploy: ## Build the image and the manifests, and try the alerts.
 	test/deploy/setup.sh
 	test/deploy/image.sh
 	test/deploy/manifests.sh
+
+.PHONY: test-cluster
+test-cluster: ## Bring a log in a NATS cluster back from a backup, by the program `nats`.
+	GOBIN="$(CURDIR)/bin" go install github.com/nats-io/natscli/nats@$(NATSCLI)
+	TALLYD_TEST_NATS="$(CURDIR)/bin/nats" go test -race -count=1 -v -run ClusterBackup ./service/events
 
 .PHONY: test-long
 test-long: RESTARTS := 200

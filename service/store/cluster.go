@@ -123,7 +123,7 @@ func (s *Store) overtaken(ctx context.Context, by uint64) error {
 	defer cancel()
 	for {
 		select {
-		case <-time.After(rand.N(settlePause)): // two that met must not go on meeting
+		case <-time.After(rand.N(settlePause)): //nolint:gosec // it guards nothing: two that met must not go on meeting
 		case <-limited.Done():
 			return s.fail(ctx, limited.Err())
 		}

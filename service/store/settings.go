@@ -27,7 +27,7 @@ func checkVersion(version string) error {
 	minor, _, _ := strings.Cut(rest, ".")
 	a, errA := strconv.Atoi(major)
 	b, errB := strconv.Atoi(minor)
-	if errA != nil || errB != nil || a > leastMajor || a == leastMajor && b >= leastMinor {
+	if known := errA == nil && errB == nil; !known || a > leastMajor || a == leastMajor && b >= leastMinor {
 		return nil
 	}
 	return fmt.Errorf("the NATS server is of version %s, and the log needs %d.%d or newer", version, leastMajor, leastMinor)

@@ -142,8 +142,8 @@ func TestCredentials(t *testing.T) {
 // trusting returns the address of a server that trusts an operator, and the credentials of a user whose account the operator made.
 func trusting(t *testing.T) (url, credentials string) {
 	t.Helper()
-	pair := func(make func() (nkeys.KeyPair, error)) (nkeys.KeyPair, string) {
-		keys, err := make()
+	pair := func(create func() (nkeys.KeyPair, error)) (nkeys.KeyPair, string) {
+		keys, err := create()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,14 +33,19 @@ func (c *Cluster) Account(t testing.TB) Account {
 	return Account{n, c}
 }
 
-// URL returns the address of servers as a client writes it: of all where none is named.
-func (a Account) URL(nodes ...*Node) string {
+// URL returns the address of servers as tallyd is told: of all where none is named.
+func (a Account) URL(nodes ...*Node) string { return a.url("u", nodes) }
+
+// OperatorURL returns the address of all servers for somebody who may do anything in the account.
+func (a Account) OperatorURL() string { return a.url("o", nil) }
+
+func (a Account) url(user string, nodes []*Node) string {
 	if len(nodes) == 0 {
 		nodes = a.cluster.nodes
 	}
 	addresses := make([]string, len(nodes))
 	for i, n := range nodes {
-		address := url.URL{Scheme: "nats", User: url.UserPassword(fmt.Sprintf("u%d", a.number), password), Host: n.Address()}
+		address := url.URL{Scheme: "nats", User: url.UserPassword(fmt.Sprintf("%s%d", user, a.number), password), Host: n.Address()}
 		addresses[i] = address.String()
 	}
 	return strings.Join(addresses, ",")
@@ -52,7 +57,7 @@ func (Account) Password() string { return password }
 // JetStream returns the account as an operator has it, for the time of a test.
 func (a Account) JetStream(t testing.TB) jetstream.JetStream {
 	t.Helper()
-	conn, err := nats.Connect(a.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
+	conn, err := nats.Connect(a.OperatorURL(), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,22 +69,23 @@ func (a Account) JetStream(t testing.TB) jetstream.JetStream {
 	return js
 }
 
-// Leader returns the server that leads a stream.
+// Leader returns the server that leads a stream, once there is one.
 func (a Account) Leader(t testing.TB, stream string) *Node {
 	t.Helper()
+	js := a.JetStream(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	info, err := a.JetStream(t).Stream(ctx, stream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, n := range a.cluster.nodes {
-		if n.name == info.CachedInfo().Cluster.Leader {
-			return n
+	for {
+		info, err := js.Stream(ctx, stream)
+		if ctx.Err() != nil {
+			t.Fatalf("%s has no leader: %v", stream, err)
+		}
+		for _, n := range a.cluster.nodes {
+			if err == nil && info.CachedInfo().Cluster.Leader == n.name {
+				return n
+			}
 		}
 	}
-	t.Fatalf("%s has no leader", stream)
-	return nil
 }
 
 // Serving returns the server that a client of the account is connected to whose name is that; nil for none.

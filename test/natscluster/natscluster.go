@@ -1,7 +1,7 @@
 //go:build unix
 
 // Package natscluster starts real NATS servers for tests: three processes on loopback that form a cluster, each write of which is on the
-// disk before it is acknowledged. It is imported by tests alone and knows nothing of tallyd.
+// disk before it is acknowledged. It is imported by tests alone and imports nothing of tallyd.
 package natscluster
 
 import (
@@ -72,7 +72,7 @@ func (c *Cluster) configure(extra []string) error {
 		fmt.Fprintf(&routes, "nats://127.0.0.1:%d, ", ports[size+i])
 	}
 	for i := range accounts {
-		fmt.Fprintf(&users, "  A%[1]d { jetstream: enabled, users: [{user: u%[1]d, password: %[2]q}] }\n", i, password)
+		fmt.Fprintf(&users, "  A%[1]d { jetstream: enabled, users: [{user: u%[1]d, password: %[2]q, permissions: $TALLYD}, {user: o%[1]d, password: %[2]q}] }\n", i, password)
 	}
 	for i := range size {
 		n := &Node{cluster: c, name: fmt.Sprintf("n%d", i+1), port: ports[i], monitor: ports[2*size+i]}
@@ -87,7 +87,17 @@ func (c *Cluster) configure(extra []string) error {
 	return nil
 }
 
-const template = `server_name: %s
+// template is a server's configuration. What tallyd may do is what docs/guides/cluster.md says that it needs.
+const template = `TALLYD {
+  publish: ["tallyd.>", "$KV.TALLYD_RECORDS.>", "$JS.API.INFO",
+    "$JS.API.STREAM.*.TALLYD_EVENTS", "$JS.API.STREAM.*.KV_TALLYD_RECORDS",
+    "$JS.API.STREAM.MSG.*.TALLYD_EVENTS", "$JS.API.STREAM.MSG.*.KV_TALLYD_RECORDS",
+    "$JS.API.DIRECT.GET.TALLYD_EVENTS", "$JS.API.DIRECT.GET.KV_TALLYD_RECORDS.>",
+    "$JS.API.CONSUMER.*.TALLYD_EVENTS.>", "$JS.API.CONSUMER.*.KV_TALLYD_RECORDS.>",
+    "$JS.API.CONSUMER.MSG.NEXT.TALLYD_EVENTS.>", "$JS.FC.>"]
+  subscribe: "_INBOX.>"
+}
+server_name: %s
 listen: 127.0.0.1:%d
 http: 127.0.0.1:%d
 jetstream { store_dir: %q, sync_interval: always, max_memory_store: 64MB, max_file_store: 4GB }
@@ -106,7 +116,7 @@ func freePorts(n int) (ports []int, err error) {
 		if err != nil {
 			continue
 		}
-		defer l.Close()
+		defer l.Close() //nolint:errcheck // nobody was let in
 		if ports = append(ports, port); len(ports) == n {
 			return ports, nil
 		}

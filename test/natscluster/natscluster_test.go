@@ -4,26 +4,27 @@ package natscluster
 
 import (
 	"testing"
-	"time"
 )
 
-// The servers come up, and come back.
+// Servers that were killed, paused and stopped in order come back, and none is left in the end.
 func TestCluster(t *testing.T) {
-	b := time.Now()
 	c, err := Start()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Log(time.Since(b))
-	defer func() {
-		if err := c.Stop(); err != nil {
-			t.Error(err)
-		}
-	}()
-	b = time.Now()
 	c.Nodes()[0].Kill(t)
 	c.Nodes()[1].Pause(t)
+	c.Nodes()[2].Stop(t)
 	c.AllBack(t)
-	t.Log(time.Since(b))
-	t.Log(c.Nodes()[0].Log())
+	if c.Follower(t) == nil {
+		t.Error("Follower() = nil, want one of three")
+	}
+	if err := c.Stop(); err != nil {
+		t.Errorf("Stop() = %v", err)
+	}
+	for _, n := range c.Nodes() {
+		if n.ready() == nil {
+			t.Errorf("%s still answers", n.Name())
+		}
+	}
 }

@@ -36,7 +36,7 @@ func (n *Node) Address() string { return "127.0.0.1:" + strconv.Itoa(n.port) }
 
 // Log returns what it has logged in all its lives.
 func (n *Node) Log() string {
-	text, _ := os.ReadFile(n.logFile()) //nolint:gosec // its own
+	text, _ := os.ReadFile(n.logFile())
 	return string(text)
 }
 
@@ -48,7 +48,7 @@ func (n *Node) start() error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer log.Close()                                          //nolint:errcheck // the process has its own
 	n.command = exec.Command(n.cluster.binary, "-c", n.config) //nolint:noctx,gosec // it ends by hand, or by its guard
 	n.command.Stdout, n.command.Stderr = log, log
 	if err := n.command.Start(); err != nil {
@@ -99,7 +99,7 @@ func (n *Node) ask(path string, into any) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // it is read
 	body, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", resp.Status, body)
