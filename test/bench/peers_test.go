@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 		"uncapped": serveUncapped,
 		"archive":  serveArchive,
 		"naive":    serveNaiveExport,
+		"tally":    serveTally,
 	}[os.Getenv(roleVariable)]
 	if serve == nil {
 		m.Run()
