@@ -103,6 +103,12 @@ func (s *sheet) write(w io.Writer, goals []goal) {
 	if len(kept) < s.wanted {
 		fmt.Fprintf(w, "\n**The machine was busy: %d steady rounds were wanted. Do not publish this.**\n", s.wanted)
 	}
+	s.writeMedians(w)
+	writeGoals(w, goals)
+	s.writeRounds(w)
+}
+
+func (s *sheet) writeMedians(w io.Writer) {
 	fmt.Fprintf(w, "\n| candidate | %s |\n|---|%s\n", strings.Join(s.figures, " | "), strings.Repeat("---|", len(s.figures)))
 	for _, name := range s.candidates {
 		fmt.Fprintf(w, "| %s |", name)
@@ -111,8 +117,6 @@ func (s *sheet) write(w io.Writer, goals []goal) {
 		}
 		fmt.Fprintln(w)
 	}
-	writeGoals(w, goals)
-	s.writeRounds(w)
 }
 
 // interval writes a median and where it may lie.

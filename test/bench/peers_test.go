@@ -43,6 +43,8 @@ func TestMain(m *testing.M) {
 		"archive":  serveArchive,
 		"naive":    serveNaiveExport,
 		"tally":    serveTally,
+		"streams":  serveStreams,
+		"crowd":    serveCrowd,
 	}[os.Getenv(roleVariable)]
 	if serve == nil {
 		m.Run()
