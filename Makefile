@@ -87,6 +87,7 @@ bench: ## Compare tallyd with its peers side by side in ROUNDS rounds, then run 
 
 .PHONY: bench-events
 bench-events: ## Compare the log of submission events with its peers in ROUNDS rounds.
+	test/bench/setup.sh
 	go test -count=1 -v -timeout 120m -run '^TestEventLog' ./test/bench -args -rounds $(ROUNDS)
 
 .PHONY: bench-quota

@@ -12,7 +12,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -106,19 +105,22 @@ func readReply(in *bufio.Reader) error {
 	return nil
 }
 
-// posters are n writers to the same address.
-func posters(t *testing.T, address string, n int) ([]writer, error) {
-	t.Helper()
-	list := make([]writer, n)
-	for i := range list {
+// posters are n writers to the same address, and what closes their connections.
+func posters(address string, n int) (list []writer, closeAll func(), err error) {
+	var conns []io.Closer
+	closeAll = func() {
+		for _, conn := range conns {
+			_ = conn.Close()
+		}
+	}
+	for range n {
 		post, conn, err := newPoster(address)
 		if err != nil {
-			return nil, err
+			return list, closeAll, err
 		}
-		t.Cleanup(func() { conn.Close() })
-		list[i] = post
+		list, conns = append(list, post), append(conns, conn)
 	}
-	return list, nil
+	return list, closeAll, nil
 }
 
 // writeAll has writers write records, each its share of them one after the other. It returns how long each record took, sorted, in µs, and

@@ -85,7 +85,8 @@ func (s *starts) deliver(t *testing.T, l *logger, events, writers int) error {
 	if err != nil {
 		return err
 	}
-	ways, err := posters(t, hooks, writers)
+	ways, closeAll, err := posters(hooks, writers)
+	defer closeAll()
 	if err != nil {
 		return err
 	}
