@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -28,6 +30,7 @@ const mostStreams = 1000
 // audience is many watchers of one form, in a process that takes orders over HTTP.
 type audience struct {
 	mu    sync.Mutex
+	asked int64   // events that were awaited
 	seen  []int64 // events, by watcher
 	times []int64 // when the last of them came, in ns since 1970: the clock of all processes
 	all   chan struct{}
@@ -43,6 +46,11 @@ func serveCrowd(listener net.Listener) error {
 		watchers, _ := strconv.Atoi(query.Get("watchers"))
 		each, _ := strconv.Atoi(query.Get("each"))
 		if err := a.open(query.Get("address"), watchers, each); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+	mux.HandleFunc("POST /consume", func(w http.ResponseWriter, r *http.Request) {
+		if err := a.consume(r.URL.Query().Get("address")); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
 	})
@@ -95,15 +103,36 @@ func (a *audience) read(stream grpc.ServerStreamingClient[tallydv1.WatchSubmissi
 		if err != nil {
 			log.Fatalf("watch %d: %v", i, err)
 		}
-		if m.GetEvent() == nil {
-			continue
-		}
-		atomic.StoreInt64(&a.times[i], time.Now().UnixNano())
-		atomic.AddInt64(&a.seen[i], 1)
-		if a.total.Add(1)%int64(len(a.times)) == 0 {
-			a.all <- struct{}{}
+		if m.GetEvent() != nil {
+			a.hear(i)
 		}
 	}
+}
+
+func (a *audience) hear(i int) {
+	atomic.StoreInt64(&a.times[i], time.Now().UnixNano())
+	atomic.AddInt64(&a.seen[i], 1)
+	if a.total.Add(1)%int64(len(a.times)) == 0 {
+		a.all <- struct{}{}
+	}
+}
+
+// consume is one watcher in the way of JetStream: an ordered consumer.
+func (a *audience) consume(address string) error {
+	a.seen, a.times = make([]int64, 1), make([]int64, 1)
+	conn, err := nats.Connect(address)
+	if err != nil {
+		return err
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return err
+	}
+	consumer, err := js.OrderedConsumer(context.Background(), peerStream, jetstream.OrderedConsumerConfig{})
+	if err == nil {
+		_, err = consumer.Consume(func(jetstream.Msg) { a.hear(0) })
+	}
+	return err
 }
 
 // await answers when each watcher has had another event, with the times at which it came to each.
@@ -118,10 +147,12 @@ func (a *audience) await(w http.ResponseWriter, r *http.Request) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.asked++
 	times := make([]int64, len(a.times))
 	for i := range times {
-		if times[i] = atomic.LoadInt64(&a.times[i]); atomic.LoadInt64(&a.seen[i]) != atomic.LoadInt64(&a.seen[0]) {
-			http.Error(w, fmt.Sprintf("watcher %d had %d events, watcher 0 %d", i, a.seen[i], a.seen[0]), http.StatusConflict)
+		times[i] = atomic.LoadInt64(&a.times[i])
+		if seen := atomic.LoadInt64(&a.seen[i]); seen != a.asked {
+			http.Error(w, fmt.Sprintf("watcher %d had %d events, want %d", i, seen, a.asked), http.StatusConflict)
 			return
 		}
 	}
@@ -141,6 +172,14 @@ func (f *field) gather(t *testing.T, address string, count, each int) (*watchers
 	c := &watchers{f.start(t, self(t, "crowd")), count}
 	query := url.Values{"address": {address}, "watchers": {strconv.Itoa(count)}, "each": {strconv.Itoa(each)}}
 	_, err := c.order("/open?" + query.Encode())
+	return c, err
+}
+
+// consumer starts a crowd that is one consumer of JetStream.
+func (f *field) consumer(t *testing.T, address string) (*watchers, error) {
+	t.Helper()
+	c := &watchers{f.start(t, self(t, "crowd")), 1}
+	_, err := c.order("/consume?" + url.Values{"address": {address}}.Encode())
 	return c, err
 }
 
