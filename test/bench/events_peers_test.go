@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,7 +55,7 @@ func (a *appendFile) alone(r record) error {
 // share makes what waits safe together until nothing more comes.
 func (a *appendFile) share() {
 	for first := range a.queue {
-		group, bytes := []waiting{first}, first.body[:len(first.body):len(first.body)]
+		group, bytes := []waiting{first}, slices.Clip(first.body)
 		for len(a.queue) > 0 {
 			next := <-a.queue
 			group, bytes = append(group, next), append(bytes, next.body...)

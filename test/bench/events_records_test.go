@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	signingSecret = "bench-signing-secret" //nolint:gosec // of nothing but these tests
+	signingSecret = "bench-signing-secret"
 	// recordBytes is the size of a delivery, and of what every peer writes for one.
 	recordBytes = 2048
 	// logForms is over how many forms deliveries are spread.
