@@ -92,6 +92,11 @@ bench: ## Compare tallyd with its peers side by side in ROUNDS rounds, then run 
 	go test -count=1 -v -timeout 20m -run 'SideBySide$$' ./test/bench -args -rounds $(ROUNDS)
 	go test -run '^$$' -bench . -benchmem ./service/...
 
+.PHONY: bench-events
+bench-events: ## Compare the log of submission events with its peers in ROUNDS rounds.
+	test/bench/setup.sh
+	go test -count=1 -v -timeout 120m -run '^TestEventLog' ./test/bench -args -rounds $(ROUNDS)
+
 .PHONY: bench-quota
 bench-quota: ## Run the quota and its peers through HOURS of virtual time SEEDS times, and renew docs/performance/.
 	go test -count=1 -timeout 60m -run Simulation ./test/bench/simulation -args -hours $(HOURS) -seeds $(SEEDS)

@@ -42,7 +42,15 @@ func TestMain(m *testing.M) {
 		"uncapped": serveUncapped,
 		"archive":  serveArchive,
 		"naive":    serveNaiveExport,
+		"tally":    serveTally,
+		"streams":  serveStreams,
+		"crowd":    serveCrowd,
+		"reply":    serveReply,
 	}[os.Getenv(roleVariable)]
+	if os.Getenv(roleVariable) == "jetstream" {
+		announce(beginJetStream())
+		return
+	}
 	if serve == nil {
 		m.Run()
 		return
@@ -52,7 +60,15 @@ func TestMain(m *testing.M) {
 		log.Fatal(err)
 	}
 	go func() { log.Fatal(serve(listener)) }()
-	fmt.Fprintln(os.Stdout, "ready at", listener.Addr())
+	announce(listener.Addr().String(), nil)
+}
+
+// announce says where a server is, and waits for the end of the test that started it.
+func announce(address string, err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Fprintln(os.Stdout, "ready at", address)
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 

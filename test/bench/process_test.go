@@ -19,31 +19,40 @@ import (
 type process struct {
 	address string
 	pid     int
+	began   time.Time
 	ready   time.Duration // from the start to the line that says so
+	said    string        // file with its complaints
 	stop    func()
+	kill    func()        // ends it as a crash does
+	used    time.Duration // processor time, once it has ended
 }
 
 // start starts a program and waits for its first line, which ends in its address. It is stopped with the test, if not before.
 func start(t testing.TB, command *exec.Cmd) *process {
 	t.Helper()
 	complaints, input, output := pipes(t, command)
-	begin := time.Now()
+	p := &process{began: time.Now(), said: complaints.Name()}
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
 	line, err := bufio.NewReader(output).ReadString('\n')
-	p := &process{pid: command.Process.Pid, ready: time.Since(begin)}
-	p.stop = sync.OnceFunc(func() {
-		_ = command.Process.Signal(syscall.SIGTERM)
-		_ = input.Close()
-		_ = command.Wait()
-		_ = complaints.Close()
-	})
+	p.pid, p.ready = command.Process.Pid, time.Since(p.began)
+	var once sync.Once
+	end := func(signal os.Signal) {
+		once.Do(func() {
+			_ = command.Process.Signal(signal)
+			_ = input.Close()
+			_ = command.Wait()
+			_ = complaints.Close()
+			p.used = command.ProcessState.UserTime() + command.ProcessState.SystemTime()
+		})
+	}
+	p.stop, p.kill = func() { end(syscall.SIGTERM) }, func() { end(syscall.SIGKILL) }
 	t.Cleanup(p.stop)
 	words := strings.Fields(line)
 	if err != nil || len(words) == 0 {
 		p.stop()
-		said, _ := os.ReadFile(complaints.Name())
+		said, _ := os.ReadFile(p.said)
 		t.Fatalf("%s ended before it was ready: %v\n%s", command, err, said)
 	}
 	p.address = words[len(words)-1]
@@ -100,8 +109,8 @@ func tallyd(t testing.TB, program, upstream string) *exec.Cmd {
 
 // cpu returns the processor time that a process has used: the sum over its threads, in nanoseconds, where the system tells (Linux).
 func (p *process) cpu() time.Duration {
-	if p == nil {
-		return 0
+	if p == nil || p.used > 0 {
+		return p.ended()
 	}
 	var total int64
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.pid))
@@ -112,6 +121,14 @@ func (p *process) cpu() time.Duration {
 		total += n
 	}
 	return time.Duration(total)
+}
+
+// ended returns what a process has used that is no more; nothing for none.
+func (p *process) ended() time.Duration {
+	if p == nil {
+		return 0
+	}
+	return p.used
 }
 
 // memory returns what /proc says of a process's memory under a name, in MiB; 0 where there is no such file.

@@ -46,7 +46,7 @@ func (r report) write(w io.Writer) {
 		r.writeLanes(w, o.name)
 	}
 	r.writePage(w)
-	r.writeGoals(w)
+	writeGoals(w, r.goals())
 	r.writeRounds(w)
 }
 
@@ -131,11 +131,11 @@ func (r report) goals() []goal {
 	}
 }
 
-func (r report) writeGoals(w io.Writer) {
+func writeGoals(w io.Writer, goals []goal) {
 	fmt.Fprintln(w, "\n## Goals")
 	fmt.Fprintln(w, "\n| figure | median | 95 % interval | goal | met |")
 	fmt.Fprintln(w, "|---|---|---|---|---|")
-	for _, g := range r.goals() {
+	for _, g := range goals {
 		want, met := "–", "–"
 		if g.limit > 0 {
 			sign := map[bool]string{true: "≥", false: "≤"}[g.least]
