@@ -25,7 +25,7 @@ type eventFlags struct {
 	Events            string        `default:"auto" enum:"auto,on,off" placeholder:"WHEN" help:"Keep a log of submission events and let callers watch it: auto (with --webhook-listen, --nats-url or the sandbox), on or off."`
 	WebhookListen     string        `placeholder:"ADDR" help:"HTTP for Tally's deliveries, at /hooks/FORM; empty for none."`
 	WebhookPublicURL  string        `name:"webhook-public-url" placeholder:"URL" help:"Where Tally reaches --webhook-listen, without /hooks: tallyd then keeps a webhook at Tally for each form that is watched. Without it Tally is asked every --poll-interval."`
-	WebhookSecretFile string        `placeholder:"FILE" help:"Signing secrets of webhooks that were made by hand: a line each, for all forms, or FORM and SECRET. Read for each delivery."`
+	WebhookSecretFile string        `placeholder:"FILE" help:"Signing secrets of webhooks that were made by hand: a line each, for all forms, or FORM and SECRET. Read again after a minute, and when a signature does not match."`
 	NATSURL           string        `name:"nats-url" placeholder:"URL" help:"NATS cluster that holds the log: nats://HOST:4222 or tls://HOST:4222, several with commas in between; by default files under --data-dir do. Give a password by the variable, not the flag, which others on this machine see."`
 	NATSCreds         string        `name:"nats-creds" placeholder:"FILE" help:"Who tallyd is to the NATS cluster: a credentials file."`
 	NATSCA            string        `name:"nats-ca" placeholder:"FILE" help:"Authorities in PEM that sign the certificates of the NATS cluster, instead of those of the system."`

@@ -55,7 +55,8 @@ func Outcomes() []string {
 type IntakeConfig struct {
 	// Log takes what is delivered.
 	Log *Log
-	// Secrets returns the secrets that may have signed a delivery of a form; none means that no delivery of it is taken.
+	// Secrets returns the secrets that may have signed a delivery of a form; none means that no delivery of it is taken. What it returns
+	// counts for a minute, unless a signature does not match.
 	Secrets func(ctx context.Context, form string) ([]string, error)
 	// Watching is told once of each form that something is delivered of. May be nil.
 	Watching func(ctx context.Context, form string) error
@@ -73,6 +74,15 @@ type Intake struct {
 	crowd  *crowd        // before the signature
 	places chan struct{} // behind it
 	known  sync.Map      // forms that Watching was told of
+	keys   sync.Map      // by form, the secrets of which one signed a delivery not long ago
+}
+
+// keysFor is how long secrets count that were read once: reading them costs as much as all else but the log.
+const keysFor = time.Minute
+
+type keys struct {
+	secrets []string
+	read    time.Time
 }
 
 // NewIntake returns an intake.
@@ -138,21 +148,55 @@ func (in *Intake) take(w http.ResponseWriter, r *http.Request) (string, *refusal
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), answerLimit)
 	defer cancel()
-	secrets, err := in.config.Secrets(ctx, form)
+	found, err := in.keysOf(ctx, form)
 	if err != nil {
 		return "", in.failed(form, err)
 	}
-	if len(secrets) == 0 {
+	if len(found.secrets) == 0 {
 		return "", refusedSignature
 	}
 	body, refused := in.readBody(w, r)
 	if refused != nil {
 		return "", refused
 	}
-	if !signed(body, signature, secrets) {
+	ok, err = in.signed(ctx, form, found, body, signature)
+	switch {
+	case err != nil:
+		return "", in.failed(form, err)
+	case !ok:
 		return "", refusedSignature
 	}
 	return in.store(ctx, form, body)
+}
+
+// keysOf returns the secrets of a form.
+func (in *Intake) keysOf(ctx context.Context, form string) (keys, error) {
+	if known, found := in.keys.Load(form); found && time.Since(known.(keys).read) < keysFor {
+		return known.(keys), nil
+	}
+	return in.readKeys(ctx, form)
+}
+
+func (in *Intake) readKeys(ctx context.Context, form string) (keys, error) {
+	now := time.Now()
+	secrets, err := in.config.Secrets(ctx, form)
+	return keys{secrets, now}, err
+}
+
+// signed tells whether one of a form's secrets signed the body. Where none of those at hand did, there may be others by now.
+func (in *Intake) signed(ctx context.Context, form string, found keys, body, signature []byte) (bool, error) {
+	ok := signed(body, signature, found.secrets)
+	if !ok {
+		var err error
+		if found, err = in.readKeys(ctx, form); err != nil {
+			return false, err
+		}
+		ok = signed(body, signature, found.secrets)
+	}
+	if ok { // else strangers could fill the memory
+		in.keys.Store(form, found)
+	}
+	return ok, nil
 }
 
 // readBody reads the body within its limits.
