@@ -183,17 +183,20 @@ func (in *Intake) readKeys(ctx context.Context, form string) (keys, error) {
 	return keys{secrets, now}, err
 }
 
-// signed tells whether one of a form's secrets signed the body. Where none of those at hand did, there may be others by now.
+// signed tells whether one of a form's secrets signed the body. Where none of those that were remembered did, there may be others by now.
 func (in *Intake) signed(ctx context.Context, form string, found keys, body, signature []byte) (bool, error) {
+	known, _ := in.keys.Load(form)
+	remembered, _ := known.(keys)
+	isKnown := remembered.read.Equal(found.read)
 	ok := signed(body, signature, found.secrets)
-	if !ok {
+	if !ok && isKnown {
 		var err error
 		if found, err = in.readKeys(ctx, form); err != nil {
 			return false, err
 		}
-		ok = signed(body, signature, found.secrets)
+		ok, isKnown = signed(body, signature, found.secrets), false
 	}
-	if ok { // else strangers could fill the memory
+	if ok && !isKnown { // what signed nothing is not remembered, else strangers could fill the memory
 		in.keys.Store(form, found)
 	}
 	return ok, nil
