@@ -48,6 +48,8 @@ type Cursor struct {
 	hub  *Hub
 	wake chan struct{}
 	life int // of the hub, when it looked last
+	// level says that all was taken that the hub had when it was asked last.
+	level bool
 }
 
 // Watch returns a cursor behind a place. It must be closed.
@@ -85,14 +87,14 @@ func (c *Cursor) Next(ctx context.Context) (*Record, error) {
 		if r := c.pop(); r != nil {
 			return r, nil
 		}
+		if c.level {
+			c.level = false // whatever came since has woken the reader
+			return nil, nil //nolint:nilnil // nothing yet
+		}
 		records, end, ok := c.hub.after(c.records[:0], c)
 		c.records, c.taken, c.scanned = records, 0, end
 		if ok {
-			if len(records) == 0 {
-				c.at.Position = max(c.at.Position, end)
-				return nil, nil //nolint:nilnil // nothing yet
-			}
-			c.chains = nil
+			c.level, c.chains = len(records) < mostAtOnce, nil
 			continue
 		}
 		// What is behind the hub's position is in its ring.
