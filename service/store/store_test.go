@@ -169,6 +169,28 @@ func testFollow(t *testing.T, engine engine) {
 	}
 }
 
+// What comes behind a message that could not be handled waits until that one was: else it would be passed over for good.
+func TestFollowStopsWhereItFails(t *testing.T) { onEach(t, testFollowStopsWhereItFails) }
+
+func testFollowStopsWhereItFails(t *testing.T, engine engine) {
+	s := open(t, engine(t))
+	if _, err := s.Append(t.Context(), drafts("ev.a.1", "ev.a.2", "ev.a.3", "ev.a.4")); err != nil {
+		t.Fatalf("Append() = %v", err)
+	}
+	wrong := errors.New("wrong")
+	var seen []string
+	err := s.Follow(t.Context(), "ev.>", 1, func(m store.Message) error {
+		seen = append(seen, m.Subject)
+		if m.Subject == "ev.a.2" {
+			return wrong
+		}
+		return nil
+	})
+	if want := []string{"ev.a.1", "ev.a.2"}; !errors.Is(err, wrong) || !slices.Equal(seen, want) {
+		t.Errorf("Follow() = %v after %q, want the failure after %q", err, seen, want)
+	}
+}
+
 func TestEraseAndPurge(t *testing.T) { onEach(t, testEraseAndPurge) }
 
 func testEraseAndPurge(t *testing.T, engine engine) {
