@@ -54,7 +54,7 @@ func (w *watched) open(t *testing.T, client *tally.Client) {
 	quiet := slog.New(slog.DiscardHandler)
 	log := events.OpenLog(w.store, quiet, events.Observer{})
 	hub := events.NewHub(log)
-	intake := events.NewIntake(events.IntakeConfig{Log: log, Secrets: log.Secrets, Retention: time.Hour, Logger: quiet})
+	intake := events.NewIntake(events.IntakeConfig{Log: log, Secrets: log.KnownSecrets, Retention: time.Hour, Logger: quiet})
 	w.hooks = httptest.NewServer(intake.Handler())
 	upstream := service.NewUpstream(client, service.HandlerConfig{})
 	keeper := events.NewKeeper(events.KeeperConfig{

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -25,7 +24,7 @@ type eventFlags struct {
 	Events            string        `default:"auto" enum:"auto,on,off" placeholder:"WHEN" help:"Keep a log of submission events and let callers watch it: auto (with --webhook-listen, --nats-url or the sandbox), on or off."`
 	WebhookListen     string        `placeholder:"ADDR" help:"HTTP for Tally's deliveries, at /hooks/FORM; empty for none."`
 	WebhookPublicURL  string        `name:"webhook-public-url" placeholder:"URL" help:"Where Tally reaches --webhook-listen, without /hooks: tallyd then keeps a webhook at Tally for each form that is watched. Without it Tally is asked every --poll-interval."`
-	WebhookSecretFile string        `placeholder:"FILE" help:"Signing secrets of webhooks that were made by hand: a line each, for all forms, or FORM and SECRET. Read again after a minute, and when a signature does not match."`
+	WebhookSecretFile string        `placeholder:"FILE" help:"Signing secrets of webhooks that were made by hand: a line each, for all forms, or FORM and SECRET. Read again when it changes."`
 	NATSURL           string        `name:"nats-url" placeholder:"URL" help:"NATS cluster that holds the log: nats://HOST:4222 or tls://HOST:4222, several with commas in between; by default files under --data-dir do. Give a password by the variable, not the flag, which others on this machine see."`
 	NATSCreds         string        `name:"nats-creds" placeholder:"FILE" help:"Who tallyd is to the NATS cluster: a credentials file."`
 	NATSCA            string        `name:"nats-ca" placeholder:"FILE" help:"Authorities in PEM that sign the certificates of the NATS cluster, instead of those of the system."`
@@ -161,36 +160,13 @@ func (s serveCmd) openIntake(ctx context.Context, e *eventLog, up *upstream, see
 		Log: e.log, Retention: s.EventRetention, Bytes: s.EventBytes, Walked: seen.walked, Logger: log,
 	})
 	intake := events.NewIntake(events.IntakeConfig{
-		Log: e.log, Secrets: s.secrets(e.log), Retention: s.EventRetention, Delivered: seen.delivered, Logger: log,
+		Log: e.log, Secrets: signingSecrets(e.log, s.WebhookSecretFile), Retention: s.EventRetention, Delivered: seen.delivered, Logger: log,
 		Watching: func(ctx context.Context, form string) error {
 			return e.keeper.Watching(ctx, []string{form})
 		},
 	})
 	e.intake = intake.NewServer()
 	return nil
-}
-
-// secrets returns the secrets that may have signed a delivery: tallyd's own and those of the file.
-func (s serveCmd) secrets(log *events.Log) func(context.Context, string) ([]string, error) {
-	return func(ctx context.Context, form string) ([]string, error) {
-		secrets, err := log.Secrets(ctx, form)
-		if err != nil || s.WebhookSecretFile == "" {
-			return secrets, err
-		}
-		text, err := os.ReadFile(s.WebhookSecretFile)
-		if err != nil {
-			return secrets, fmt.Errorf("--webhook-secret-file: %w", err)
-		}
-		for line := range strings.Lines(string(text)) {
-			switch words := strings.Fields(line); {
-			case len(words) == 1:
-				secrets = append(secrets, words[0])
-			case len(words) == 2 && words[0] == form:
-				secrets = append(secrets, words[1])
-			}
-		}
-		return secrets, nil
-	}
 }
 
 // streams is what the streams of events need; nil where no log is kept.

@@ -44,7 +44,9 @@ func (l *Log) UpdateForm(ctx context.Context, form string, change func(*logv1.Fo
 		if r.Value, err = proto.Marshal(f); err != nil {
 			return nil, err
 		}
-		if _, err = l.store.Put(ctx, r); !errors.Is(err, store.ErrConflict) {
+		_, err = l.store.Put(ctx, r)
+		l.secrets.Delete(form)
+		if !errors.Is(err, store.ErrConflict) {
 			return f, err
 		}
 	}

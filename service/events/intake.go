@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
@@ -55,10 +54,10 @@ func Outcomes() []string {
 type IntakeConfig struct {
 	// Log takes what is delivered.
 	Log *Log
-	// Secrets returns the secrets that may have signed a delivery of a form; none means that no delivery of it is taken. What it returns
-	// counts for a minute, unless a signature does not match.
-	Secrets func(ctx context.Context, form string) ([]string, error)
-	// Watching is told once of each form that something is delivered of. May be nil.
+	// Secrets returns the secrets that may have signed a delivery of a form; none means that no delivery of it is taken. It is asked for
+	// fresh ones where none of those at hand signed it.
+	Secrets func(ctx context.Context, form string, fresh bool) ([]string, error)
+	// Watching is told of each form that something is delivered of, each time; it must be quick for one that it knows. May be nil.
 	Watching func(ctx context.Context, form string) error
 	// Retention is how long events are kept; a delivery of something older is a replay of one that is forgotten.
 	Retention time.Duration
@@ -73,16 +72,6 @@ type Intake struct {
 	config IntakeConfig
 	crowd  *crowd        // before the signature
 	places chan struct{} // behind it
-	known  sync.Map      // forms that Watching was told of
-	keys   sync.Map      // by form, the secrets of which one signed a delivery not long ago
-}
-
-// keysFor is how long secrets count that were read once: reading them costs as much as all else but the log.
-const keysFor = time.Minute
-
-type keys struct {
-	secrets []string
-	read    time.Time
 }
 
 // NewIntake returns an intake.
@@ -148,58 +137,36 @@ func (in *Intake) take(w http.ResponseWriter, r *http.Request) (string, *refusal
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), answerLimit)
 	defer cancel()
-	found, err := in.keysOf(ctx, form)
+	secrets, err := in.config.Secrets(ctx, form, false)
 	if err != nil {
 		return "", in.failed(form, err)
 	}
-	if len(found.secrets) == 0 {
+	if len(secrets) == 0 {
 		return "", refusedSignature
 	}
 	body, refused := in.readBody(w, r)
 	if refused != nil {
 		return "", refused
 	}
-	ok, err = in.signed(ctx, form, found, body, signature)
-	switch {
-	case err != nil:
-		return "", in.failed(form, err)
-	case !ok:
-		return "", refusedSignature
+	if refused := in.check(ctx, form, body, signature, secrets); refused != nil {
+		return "", refused
 	}
 	return in.store(ctx, form, body)
 }
 
-// keysOf returns the secrets of a form.
-func (in *Intake) keysOf(ctx context.Context, form string) (keys, error) {
-	if known, found := in.keys.Load(form); found && time.Since(known.(keys).read) < keysFor {
-		return known.(keys), nil
+// check refuses a body that none of a form's secrets signed. Where none of those at hand did, there may be others by now.
+func (in *Intake) check(ctx context.Context, form string, body, signature []byte, secrets []string) *refusal {
+	if signed(body, signature, secrets) {
+		return nil
 	}
-	return in.readKeys(ctx, form)
-}
-
-func (in *Intake) readKeys(ctx context.Context, form string) (keys, error) {
-	now := time.Now()
-	secrets, err := in.config.Secrets(ctx, form)
-	return keys{secrets, now}, err
-}
-
-// signed tells whether one of a form's secrets signed the body. Where none of those that were remembered did, there may be others by now.
-func (in *Intake) signed(ctx context.Context, form string, found keys, body, signature []byte) (bool, error) {
-	known, _ := in.keys.Load(form)
-	remembered, _ := known.(keys)
-	isKnown := remembered.read.Equal(found.read)
-	ok := signed(body, signature, found.secrets)
-	if !ok && isKnown {
-		var err error
-		if found, err = in.readKeys(ctx, form); err != nil {
-			return false, err
-		}
-		ok, isKnown = signed(body, signature, found.secrets), false
+	secrets, err := in.config.Secrets(ctx, form, true)
+	switch {
+	case err != nil:
+		return in.failed(form, err)
+	case !signed(body, signature, secrets):
+		return refusedSignature
 	}
-	if ok && !isKnown { // what signed nothing is not remembered, else strangers could fill the memory
-		in.keys.Store(form, found)
-	}
-	return ok, nil
+	return nil
 }
 
 // readBody reads the body within its limits.
@@ -207,8 +174,11 @@ func (in *Intake) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *ref
 	control := http.NewResponseController(w)
 	// A server without deadlines, such as a test's, reads all the same.
 	_ = control.SetReadDeadline(time.Now().Add(readLimit))
-	defer in.crowd.enter(control)()
+	leave := in.crowd.enter(control)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostBody))
+	leave()
+	// From here on the server waits for what comes behind the body, and takes a deadline that passes for the end of the request.
+	_ = control.SetReadDeadline(time.Time{})
 	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case tooLarge:
@@ -261,26 +231,16 @@ func (in *Intake) store(ctx context.Context, form string, body []byte) (string, 
 	default:
 		return "", refusedLoad
 	}
-	if err := in.watching(ctx, form); err != nil {
-		return "", in.failed(form, err)
+	if in.config.Watching != nil {
+		if err := in.config.Watching(ctx, form); err != nil {
+			return "", in.failed(form, err)
+		}
 	}
 	result, err := in.config.Log.Add(ctx, News{Form: form, Submission: d.submission, Source: logv1.Source_SOURCE_DELIVERY, Time: d.created, Delivery: body})
 	if err != nil {
 		return "", in.failed(form, err)
 	}
 	return result.String(), nil
-}
-
-// watching tells of a form, once.
-func (in *Intake) watching(ctx context.Context, form string) error {
-	if _, known := in.known.Load(form); known || in.config.Watching == nil {
-		return nil
-	}
-	if err := in.config.Watching(ctx, form); err != nil {
-		return err
-	}
-	in.known.Store(form, nil)
-	return nil
 }
 
 func (in *Intake) failed(form string, err error) *refusal {

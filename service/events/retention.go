@@ -87,6 +87,7 @@ func (l *Log) Remove(ctx context.Context, form string) error {
 	if err := l.store.Remove(ctx, partialsKey+form); err != nil {
 		return err
 	}
+	defer l.secrets.Delete(form)
 	return l.store.Remove(ctx, formKey+form)
 }
 
