@@ -177,8 +177,6 @@ func (in *Intake) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *ref
 	leave := in.crowd.enter(control)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostBody))
 	leave()
-	// From here on the server waits for what comes behind the body, and takes a deadline that passes for the end of the request.
-	_ = control.SetReadDeadline(time.Time{})
 	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case tooLarge:

@@ -2,7 +2,6 @@ package events_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -79,42 +78,4 @@ func TestSecretsCountAtOnce(t *testing.T) {
 	h.deliver("e", "new", http.StatusOK)
 	setSecrets(t, w.log)
 	h.deliver("f", "newer", http.StatusUnauthorized)
-}
-
-// The time for a body is over when it has come: a log that takes longer, as one without a leader does, is waited for.
-func TestSlowLogIsWaitedFor(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, embedded)
-	setSecrets(t, w.log, "k")
-	intake := events.NewIntake(events.IntakeConfig{
-		Log: w.log, Secrets: w.log.KnownSecrets, Retention: time.Hour, Logger: slog.New(slog.DiscardHandler),
-		Watching: func(ctx context.Context, _ string) error {
-			select {
-			case <-time.After(3500 * time.Millisecond): // half a second more than a body may take
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		},
-	})
-	server := httptest.NewUnstartedServer(nil)
-	server.Config = intake.NewServer()
-	server.Start()
-	defer server.Close()
-	body := delivery("f", "a", "x")
-	mac := hmac.New(sha256.New, []byte("k"))
-	mac.Write(body)
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/hooks/f", bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Tally-Signature", base64.StdEncoding.EncodeToString(mac.Sum(nil)))
-	answer, err := server.Client().Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		t.Errorf("a delivery to a slow log is answered with %d, want 200", answer.StatusCode)
-	}
 }
