@@ -196,8 +196,8 @@ func (w *watch) send(r *events.Record) error {
 	at := w.cursor.At()
 	bytes := r.Bytes(events.Key{Request: w.digest, Accepted: at.Accepted}, func() []byte {
 		event, _ := proto.Marshal(w.events.word(r, w.unknown))
-		return w.wire(at, 2, event)
-	})
+		return event
+	}, func(event []byte) []byte { return w.wire(at, 2, event) })
 	resp := &tallydv1.WatchSubmissionsResponse{}
 	resp.ProtoReflect().SetUnknown(bytes)
 	return w.stream.Send(resp)

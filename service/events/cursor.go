@@ -84,6 +84,9 @@ func (c *Cursor) Next(ctx context.Context) (*Record, error) {
 		return nil, ctx.Err()
 	}
 	for {
+		if c.outdated() {
+			c.level = false
+		}
 		if r := c.pop(); r != nil {
 			return r, nil
 		}
@@ -120,6 +123,7 @@ func (l *Log) Read(ctx context.Context, selection Selection, at Place) (*Reader,
 // Next returns the next event, or nil at the end. The error is that of the store.
 func (r *Reader) Next(ctx context.Context) (*Record, error) {
 	for {
+		r.outdated()
 		if next := r.pop(); next != nil || r.at.Position >= r.until {
 			return next, nil
 		}
@@ -139,6 +143,7 @@ type reader struct {
 	records []*Record // what comes next
 	taken   int       // how many of them were handed out
 	scanned uint64    // up to where they go
+	taking  uint64    // counts what was taken out of the log, as it was when they were read
 	chains  map[string]*chain
 }
 
@@ -149,6 +154,21 @@ func newReader(l *Log, selection Selection, at Place) reader {
 // At returns the place behind what was handed out last.
 func (r *reader) At() Place { return r.at }
 
+// outdated drops what was read before something was erased from the log or taken away, and tells whether there was any: it is read again,
+// without that.
+func (r *reader) outdated() bool {
+	takings := r.log.takings.Load()
+	if r.taking == takings {
+		return false
+	}
+	r.taking = takings
+	if r.taken == len(r.records) {
+		return false
+	}
+	r.records, r.taken, r.scanned, r.chains = nil, 0, r.at.Position, nil
+	return true
+}
+
 // pop hands out what was read before, but for a gap that the reader knows of.
 func (r *reader) pop() *Record {
 	for r.taken < len(r.records) {
@@ -157,7 +177,8 @@ func (r *reader) pop() *Record {
 		r.taken++
 		switch {
 		case next.Gap == nil:
-			r.at.Position = next.Position
+			// What is lost before it was told before it: so all who come this way have the same token from here on.
+			r.at = Place{Position: next.Position, Accepted: max(r.at.Accepted, next.Position)}
 			return next
 		case next.Position > r.at.Accepted:
 			r.at.Accepted = next.Position

@@ -32,8 +32,9 @@ type Record struct {
 	// Position is the entry's place in the log of all forms; for a gap that of the entry behind it.
 	Position uint64
 
-	mu   sync.Mutex
-	made map[Key][]byte
+	mu    sync.Mutex
+	event []byte
+	made  map[Key][]byte
 }
 
 // Key is for whom bytes are made: those who ask with the same one get the same.
@@ -42,16 +43,19 @@ type Key struct {
 }
 
 // mostMade bounds what a record keeps made; more is made anew for each who asks.
-const mostMade = 64
+const mostMade = 4
 
-// Bytes returns what write makes of the record: once for each key.
-func (r *Record) Bytes(key Key, write func() []byte) []byte {
+// Bytes returns what wrap makes, once for each key, of what word makes of the record, once for all.
+func (r *Record) Bytes(key Key, word func() []byte, wrap func(event []byte) []byte) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if bytes, found := r.made[key]; found {
 		return bytes
 	}
-	bytes := write()
+	if r.event == nil {
+		r.event = word()
+	}
+	bytes := wrap(r.event)
 	if r.made == nil {
 		r.made = map[Key][]byte{}
 	}
@@ -61,11 +65,12 @@ func (r *Record) Bytes(key Key, write func() []byte) []byte {
 	return bytes
 }
 
+// size is what a record takes in memory: as it was logged, as it is worded, and as it is for those who watch the same.
 func (r *Record) size() int {
 	if r.Entry == nil {
 		return 0
 	}
-	return len(r.Entry.GetDelivery()) + len(r.Entry.GetSubmission())
+	return 3 * (len(r.Entry.GetDelivery()) + len(r.Entry.GetSubmission()))
 }
 
 // Hub reads the log once for the whole process and hands it out. It is safe for concurrent use.
@@ -259,6 +264,7 @@ func (h *Hub) forget(form string, upTo uint64) {
 }
 
 func (h *Hub) dropAll(gone func(*Record) bool) {
+	defer h.log.takings.Add(1) // behind the ring, so that nobody reads it from there again
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ring = slices.DeleteFunc(h.ring, func(r *Record) bool {

@@ -100,6 +100,7 @@ type Log struct {
 	floors  sync.Map                                       // by form, the time before which nothing is left
 	taken   atomic.Pointer[func(form string, upTo uint64)] // is told what retention takes
 	owed    atomic.Bool                                    // something that was deleted may not be erased yet
+	takings atomic.Uint64                                  // counts what was erased or taken away
 	secrets sync.Map                                       // of forms, as they were read last
 	seal    atomic.Pointer[Seal]                           // once it was read
 	shrunk  atomic.Pointer[func()]                         // is told when the end of the log was lost

@@ -293,6 +293,7 @@ func (l *Log) append(ctx context.Context, plans []plan) (int, error) {
 // erase takes away what a tombstone stands for. What fails here the next walk does again.
 func (l *Log) erase(ctx context.Context, form, submission string, position uint64) {
 	err := l.store.Erase(ctx, position)
+	l.takings.Add(1)
 	if err == nil {
 		err = l.store.Purge(ctx, "cf."+form+"."+submission+".*", 0)
 	}
