@@ -107,9 +107,10 @@ type Log struct {
 	written atomic.Uint64                                  // the last position that this process wrote
 
 	// Of the writer alone: the ends of the forms' logs, and that of all. What they say holds as long as nobody else writes.
-	tails map[string]*tail
-	last  uint64
-	known bool // last is
+	tails   map[string]*tail
+	listing sync.Mutex // one form after another
+	last    uint64
+	known   bool // last is
 }
 
 // Observer is told of what happens; each must be quick. The zero value tells nobody.
@@ -327,7 +328,7 @@ func (l *Log) follow(m store.Message) {
 		return
 	}
 	t.sequence, t.checksum = e.GetSequence(), e.Checksum
-	t.submissions[t.hash(e.GetSubmissionId())] = struct{}{}
+	t.known.add(e.GetSubmissionId())
 }
 
 // forget lets all that the writer knows be read again.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"hash/maphash"
 	"log/slog"
 	"time"
 
@@ -19,16 +18,7 @@ import (
 type tail struct {
 	end
 
-	// submissions are those with an entry, by hash: enough to know which have none without asking.
-	submissions map[uint64]struct{}
-	seed        maphash.Seed
-}
-
-func (t *tail) hash(submission string) uint64 { return maphash.String(t.seed, submission) }
-
-func (t *tail) mayHave(submission string) bool {
-	_, found := t.submissions[t.hash(submission)]
-	return found
+	known *known
 }
 
 // plan is what to write for a piece of news.
@@ -54,7 +44,7 @@ func (l *Log) tailOf(ctx context.Context, form string) (*tail, error) {
 	if t := l.tails[form]; t != nil {
 		return t, nil
 	}
-	t := &tail{submissions: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+	t := &tail{}
 	f, err := l.Form(ctx, form)
 	if err != nil {
 		return nil, err
@@ -67,7 +57,6 @@ func (l *Log) tailOf(ctx context.Context, form string) (*tail, error) {
 	if at := f.GetFloor().GetTime(); at != nil {
 		l.floors.Store(form, at.AsTime())
 	}
-	// The last entry before the names: what comes in between fails the condition of the next write.
 	last, found, err := l.store.Last(ctx, formFilter(form))
 	if err != nil {
 		return nil, err
@@ -77,13 +66,7 @@ func (l *Log) tailOf(ctx context.Context, form string) (*tail, error) {
 			return nil, err
 		}
 	}
-	subjects, err := l.store.Subjects(ctx, formFilter(form))
-	if err != nil {
-		return nil, err
-	}
-	for _, subject := range subjects {
-		t.submissions[t.hash(submissionOf(subject))] = struct{}{}
-	}
+	t.known = l.list(ctx, form)
 	l.tails[form] = t
 	return t, nil
 }
@@ -120,7 +103,7 @@ func (l *Log) plan(ctx context.Context, p *pending) (next plan, done bool, err e
 		return next, false, err
 	}
 	var known *Entry
-	if t.mayHave(p.Submission) {
+	if t.known.mayHave(p.Submission) {
 		if known, err = l.entryOf(ctx, p.Form, p.Submission); err != nil {
 			return next, false, err
 		}
@@ -282,7 +265,7 @@ func (l *Log) append(ctx context.Context, plans []plan) (int, error) {
 	}
 	stored := min(len(positions), len(plans))
 	for _, n := range plans[:stored] {
-		n.tail.submissions[n.tail.hash(n.news.Submission)] = struct{}{}
+		n.tail.known.add(n.news.Submission)
 		if n.erase != 0 {
 			l.erase(ctx, n.news.Form, n.news.Submission, n.erase)
 		}
