@@ -6,7 +6,6 @@ import (
 	"errors"
 	"hash/maphash"
 	"log/slog"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -54,18 +53,13 @@ func (l *Log) tailOf(ctx context.Context, form string) (*tail, error) {
 	if t := l.tails[form]; t != nil {
 		return t, nil
 	}
-	t := &tail{submissions: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
 	f, err := l.Form(ctx, form)
 	if err != nil {
 		return nil, err
 	}
-	for _, known := range []*logv1.Floor{f.GetFloor(), f.GetCheckpoint()} {
-		if known.GetSequence() > t.sequence {
-			t.sequence, t.checksum = known.GetSequence(), known.GetChecksum()
-		}
-	}
-	if at := f.GetFloor().GetTime(); at != nil {
-		l.floors.Store(form, at.AsTime())
+	t := &tail{end: recorded(f), submissions: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+	if f.GetFloor().GetTime() != nil {
+		l.floors.Store(form, f.GetFloor())
 	}
 	// The last entry before the names: what comes in between fails the condition of the next write.
 	last, found, err := l.store.Last(ctx, formFilter(form))
@@ -170,7 +164,7 @@ func (l *Log) settle(ctx context.Context, p *pending, known *Entry) (Result, boo
 // isStale tells news of a time from which nothing is left.
 func (l *Log) isStale(p *pending) bool {
 	floor, found := l.floors.Load(p.Form)
-	return found && !p.Deleted && !p.Time.IsZero() && p.Time.Before(floor.(time.Time))
+	return found && !p.Deleted && !p.Time.IsZero() && p.Time.Before(floor.(*logv1.Floor).GetTime().AsTime())
 }
 
 // sameData tells whether two deliveries say the same of a submission. Another webhook of the form delivers it under another event id.
