@@ -288,10 +288,28 @@ func (l *Log) append(ctx context.Context, plans []plan) (int, error) {
 func (l *Log) erase(ctx context.Context, form, submission string, position uint64) {
 	err := l.store.Erase(ctx, position)
 	if err == nil {
-		err = l.store.Purge(ctx, "cf."+form+"."+submission+".*", 0)
+		err = l.eraseAside(ctx, form, submission)
 	}
 	if err != nil {
 		l.owed.Store(true)
 		l.log.Warn("a deleted submission is not erased yet", slog.String("form", form), slog.String("error", err.Error()))
 	}
+}
+
+// eraseAside takes away what is kept aside of a submission, one by one: the engine overwrites nothing of what it takes away together.
+func (l *Log) eraseAside(ctx context.Context, form, submission string) error {
+	subjects, err := l.store.Subjects(ctx, conflictSubjects(form, submission))
+	if err != nil {
+		return err
+	}
+	for _, subject := range subjects {
+		m, found, err := l.store.Last(ctx, subject)
+		if err == nil && found {
+			err = l.store.Erase(ctx, m.Position)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -32,6 +32,9 @@ func conflictSubject(form, submission string, checksum uint32) string {
 	return "cf." + form + "." + submission + "." + strconv.FormatUint(uint64(checksum), 16)
 }
 
+// conflictSubjects matches what is kept aside of a submission.
+func conflictSubjects(form, submission string) string { return "cf." + form + "." + submission + ".*" }
+
 // conflictsOf matches what is kept aside of a form.
 func conflictsOf(form string) string { return "cf." + form + ".>" }
 
