@@ -97,7 +97,8 @@ type Log struct {
 	lasts   lasts
 	cuts    atomic.Pointer[[]uint64]                       // where the end of the log was lost, oldest first
 	told    sync.Map                                       // what was told as lost
-	floors  sync.Map                                       // by form, the time before which nothing is left
+	floors  sync.Map                                       // by form, up to where retention took it
+	cleared sync.Map                                       // by form, the position up to which this process took away what retention took
 	taken   atomic.Pointer[func(form string, upTo uint64)] // is told what retention takes
 	owed    atomic.Bool                                    // something that was deleted may not be erased yet
 	takings atomic.Uint64                                  // counts what was erased or taken away

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -44,18 +43,13 @@ func (l *Log) tailOf(ctx context.Context, form string) (*tail, error) {
 	if t := l.tails[form]; t != nil {
 		return t, nil
 	}
-	t := &tail{}
 	f, err := l.Form(ctx, form)
 	if err != nil {
 		return nil, err
 	}
-	for _, known := range []*logv1.Floor{f.GetFloor(), f.GetCheckpoint()} {
-		if known.GetSequence() > t.sequence {
-			t.sequence, t.checksum = known.GetSequence(), known.GetChecksum()
-		}
-	}
-	if at := f.GetFloor().GetTime(); at != nil {
-		l.floors.Store(form, at.AsTime())
+	t := &tail{end: recorded(f)}
+	if f.GetFloor().GetTime() != nil {
+		l.floors.Store(form, f.GetFloor())
 	}
 	last, found, err := l.store.Last(ctx, formFilter(form))
 	if err != nil {
@@ -153,7 +147,7 @@ func (l *Log) settle(ctx context.Context, p *pending, known *Entry) (Result, boo
 // isStale tells news of a time from which nothing is left.
 func (l *Log) isStale(p *pending) bool {
 	floor, found := l.floors.Load(p.Form)
-	return found && !p.Deleted && !p.Time.IsZero() && p.Time.Before(floor.(time.Time))
+	return found && !p.Deleted && !p.Time.IsZero() && p.Time.Before(floor.(*logv1.Floor).GetTime().AsTime())
 }
 
 // sameData tells whether two deliveries say the same of a submission. Another webhook of the form delivers it under another event id.
@@ -278,10 +272,28 @@ func (l *Log) erase(ctx context.Context, form, submission string, position uint6
 	err := l.store.Erase(ctx, position)
 	l.takings.Add(1)
 	if err == nil {
-		err = l.store.Purge(ctx, "cf."+form+"."+submission+".*", 0)
+		err = l.eraseAside(ctx, form, submission)
 	}
 	if err != nil {
 		l.owed.Store(true)
 		l.log.Warn("a deleted submission is not erased yet", slog.String("form", form), slog.String("error", err.Error()))
 	}
+}
+
+// eraseAside takes away what is kept aside of a submission, one by one: the engine overwrites nothing of what it takes away together.
+func (l *Log) eraseAside(ctx context.Context, form, submission string) error {
+	subjects, err := l.store.Subjects(ctx, conflictSubjects(form, submission))
+	if err != nil {
+		return err
+	}
+	for _, subject := range subjects {
+		m, found, err := l.store.Last(ctx, subject)
+		if err == nil && found {
+			err = l.store.Erase(ctx, m.Position)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

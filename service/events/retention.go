@@ -18,52 +18,159 @@ func (l *Log) Retain(ctx context.Context, form string, since time.Time) error {
 		return err
 	}
 	if len(first) > 0 {
-		return l.cut(ctx, form, first[0], since)
+		return l.cut(ctx, form, first[0], &logv1.Floor{Time: timestamppb.New(since)})
 	}
 	last, found, err := l.store.Last(ctx, formFilter(form))
-	if err != nil || !found || !last.Time.Before(since) {
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return l.takeAgain(ctx, form)
+	case !last.Time.Before(since):
+		return nil
+	}
+	end, err := l.endAt(ctx, form, last)
+	if err != nil {
 		return err
 	}
+	return l.take(ctx, form, &logv1.Floor{
+		Sequence: end.sequence, Checksum: end.checksum, Position: last.Position, Time: timestamppb.New(since),
+	})
+}
+
+// endAt returns the end of a form's log by its last entry; one that cannot be read has the number that the writer takes it to have.
+func (l *Log) endAt(ctx context.Context, form string, last store.Message) (end, error) {
 	e, err := l.decode(last)
-	if err != nil {
-		return err
+	if err == nil || !unreadable(err) {
+		return end{sequence: e.GetSequence(), checksum: e.Checksum}, err
 	}
-	return l.take(ctx, form, &logv1.Floor{
-		Sequence: e.GetSequence(), Checksum: e.Checksum, Position: e.Position, Time: timestamppb.New(since),
-	})
+	f, err := l.Form(ctx, form)
+	if err != nil {
+		return end{}, err
+	}
+	t := &tail{end: recorded(f)}
+	err = l.continueAt(ctx, t, last)
+	return t.end, err
 }
 
-// cut takes away all entries of a form before one; they came before a time.
-func (l *Log) cut(ctx context.Context, form string, first store.Message, since time.Time) error {
-	e, err := l.decode(first)
-	if err != nil {
-		return err // it goes when the one behind it is the first
-	}
-	return l.take(ctx, form, &logv1.Floor{
-		Sequence: e.GetSequence() - 1, Checksum: e.GetPreviousChecksum(), Position: e.Position - 1, Time: timestamppb.New(since),
-	})
-}
-
-// take takes away what is up to a floor.
-func (l *Log) take(ctx context.Context, form string, floor *logv1.Floor) error {
-	moved := false
-	_, err := l.UpdateForm(ctx, form, func(f *logv1.Form) bool {
-		moved = floor.GetSequence() > f.GetFloor().GetSequence()
-		if moved {
-			f.Floor = floor
+// recorded returns the last entry of a form's log that its record knows of.
+func recorded(f *logv1.Form) (last end) {
+	for _, known := range []*logv1.Floor{f.GetFloor(), f.GetCheckpoint()} {
+		if known.GetSequence() > last.sequence {
+			last = end{sequence: known.GetSequence(), checksum: known.GetChecksum()}
 		}
-		return moved
-	})
-	if err != nil || !moved {
+	}
+	return last
+}
+
+// cut takes away all entries of a form before one. The floor says why.
+func (l *Log) cut(ctx context.Context, form string, first store.Message, floor *logv1.Floor) error {
+	e, err := l.decode(first)
+	if err == nil {
+		floor.Sequence, floor.Checksum, floor.Position = e.GetSequence()-1, e.GetPreviousChecksum(), e.Position-1
+		return l.take(ctx, form, floor)
+	}
+	if !unreadable(err) {
 		return err
 	}
-	l.floors.Store(form, floor.GetTime().AsTime())
-	if forget := l.taken.Load(); forget != nil {
-		(*forget)(form, floor.GetPosition())
+	// It goes when the one behind it is the first, but what lies before it need not wait for that.
+	previous, err := l.lastUpTo(ctx, form, first.Position-1)
+	if err != nil || previous == nil {
+		return err
 	}
-	// What else there is of a form lies behind the entry that it is about, so that it goes with it or later.
-	for _, filter := range []string{formFilter(form), erasedOf(form), "cf." + form + ".>"} {
-		if err := l.store.Purge(ctx, filter, floor.GetPosition()+1); err != nil {
+	floor.Sequence, floor.Checksum, floor.Position = previous.GetSequence(), previous.Checksum, previous.Position
+	return l.take(ctx, form, floor)
+}
+
+// take takes away what is up to a floor. Where that is the one that is noted, whoever noted it may not have come to the rest, and this
+// process may hold what another one took.
+func (l *Log) take(ctx context.Context, form string, floor *logv1.Floor) error {
+	f, err := l.Form(ctx, form)
+	if err == nil && floor.GetSequence() > f.GetFloor().GetSequence() {
+		f, err = l.lift(ctx, form, floor)
+	}
+	if err != nil || floor.GetSequence() < f.GetFloor().GetSequence() {
+		return err
+	}
+	return l.clear(ctx, form, f.GetFloor(), floor.GetPosition())
+}
+
+// lift notes a floor, and what Tally counts from now on beyond what the log has.
+func (l *Log) lift(ctx context.Context, form string, floor *logv1.Floor) (*logv1.Form, error) {
+	live, err := l.liveUpTo(ctx, form, floor.GetPosition())
+	if err != nil {
+		return nil, err
+	}
+	return l.UpdateForm(ctx, form, func(f *logv1.Form) bool {
+		before := f.GetFloor().GetSequence()
+		if floor.GetSequence() <= before {
+			return false
+		}
+		for _, sequence := range live {
+			if sequence > before { // else another replica has counted it
+				f.Uncounted++
+			}
+		}
+		f.Floor = floor
+		return true
+	})
+}
+
+// liveUpTo returns the numbers of a form's entries up to a position that are no tombstones.
+func (l *Log) liveUpTo(ctx context.Context, form string, position uint64) (live []uint64, err error) {
+	for from := uint64(1); ; {
+		messages, more, err := l.store.Read(ctx, store.Query{Filter: formFilter(form), From: from})
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range messages {
+			if m.Position > position {
+				return live, nil
+			}
+			if e, err := decode(m); err == nil && e.GetTombstone() == nil {
+				live = append(live, e.GetSequence())
+			}
+			from = m.Position + 1
+		}
+		if !more {
+			return live, nil
+		}
+	}
+}
+
+// takeAgain ends what was begun with a form of which no entry is left.
+func (l *Log) takeAgain(ctx context.Context, form string) error {
+	f, err := l.Form(ctx, form)
+	if err != nil {
+		return err
+	}
+	return l.clear(ctx, form, f.GetFloor(), f.GetFloor().GetPosition())
+}
+
+// clear takes away what is up to a position, that of a form's floor, from memory and from the log; once, as far as this process knows.
+func (l *Log) clear(ctx context.Context, form string, floor *logv1.Floor, position uint64) error {
+	if floor == nil {
+		return nil
+	}
+	if cleared, found := l.cleared.Load(form); found && cleared == position {
+		return nil
+	}
+	l.floors.Store(form, floor)
+	if forget := l.taken.Load(); forget != nil {
+		(*forget)(form, position)
+	}
+	if err := l.purge(ctx, form, position+1); err != nil {
+		return err
+	}
+	l.cleared.Store(form, position)
+	return nil
+}
+
+// purge takes away what is of a form before a position; 0 for all. What there is beside entries lies behind the one that it is about, so
+// that it goes with it or later.
+func (l *Log) purge(ctx context.Context, form string, before uint64) error {
+	for _, filter := range []string{formFilter(form), erasedOf(form), conflictsOf(form)} {
+		if err := l.store.Purge(ctx, filter, before); err != nil {
 			return err
 		}
 	}
@@ -79,10 +186,9 @@ func (l *Log) Remove(ctx context.Context, form string) error {
 	if forget := l.taken.Load(); forget != nil {
 		(*forget)(form, position)
 	}
-	for _, filter := range []string{formFilter(form), erasedOf(form), "cf." + form + ".>"} {
-		if err := l.store.Purge(ctx, filter, 0); err != nil {
-			return err
-		}
+	l.cleared.Delete(form)
+	if err := l.purge(ctx, form, 0); err != nil {
+		return err
 	}
 	if err := l.store.Remove(ctx, partialsKey+form); err != nil {
 		return err
@@ -97,12 +203,8 @@ func (l *Log) markEnd(ctx context.Context, form string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	end := &logv1.Floor{Time: timestamppb.Now()}
-	for _, known := range []*logv1.Floor{f.GetFloor(), f.GetCheckpoint()} {
-		if known.GetSequence() > end.GetSequence() {
-			end.Sequence, end.Checksum = known.GetSequence(), known.GetChecksum()
-		}
-	}
+	known := recorded(f)
+	end := &logv1.Floor{Sequence: known.sequence, Checksum: known.checksum, Time: timestamppb.Now()}
 	last, found, err := l.store.Last(ctx, formFilter(form))
 	if err != nil {
 		return 0, err

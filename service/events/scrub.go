@@ -3,10 +3,12 @@ package events
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
 	"github.com/tallyd/tallyd/service/store"
@@ -20,6 +22,8 @@ const (
 	scrubPause = 60 * time.Millisecond
 	// settled is how old an entry is that every server of a cluster has.
 	settled = 5 * time.Second
+	// mostFailed bounds the forms that one line tells of.
+	mostFailed = 5
 )
 
 // ScrubConfig is what a Scrub needs.
@@ -86,11 +90,9 @@ func (s *Scrub) Walk(ctx context.Context) error {
 		}
 	}
 	unmarked := w.mark(ctx) // before marks go with their tombstones; what it lacks the room for, retention may give
-	if err := s.retain(ctx, w); err != nil {
-		return err
-	}
+	unretained := s.retain(ctx, w)
 	s.config.Walked(w.entries, w.bytes)
-	return errors.Join(unmarked, w.missing(ctx))
+	return errors.Join(unmarked, unretained, w.missing(ctx))
 }
 
 // sweep erases what tombstones stand for and nobody got to, be it the process before.
@@ -113,26 +115,33 @@ func (s *Scrub) sweep(ctx context.Context) error {
 	}
 }
 
-// retain takes away what is kept no longer, by age and by size.
+// retain takes away what is kept no longer, by age and by size. What fails for one form does not keep it from others.
 func (s *Scrub) retain(ctx context.Context, w *walk) error {
 	forms, err := s.config.Log.Forms(ctx)
 	if err != nil {
 		return err
 	}
+	var failed []error
 	for _, form := range forms {
-		if err := s.config.Log.Retain(ctx, form, time.Now().Add(-s.config.Retention)); err != nil {
-			return err
+		if err := s.retainForm(ctx, form, w.forms[form]); err != nil && len(failed) < mostFailed {
+			failed = append(failed, err)
 		}
-		if seen := w.forms[form]; seen != nil && seen.bytes > s.config.Bytes {
-			if err := s.config.Log.shrink(ctx, form, seen.bytes-s.config.Bytes); err != nil {
-				return err
-			}
-		}
+	}
+	return errors.Join(failed...)
+}
+
+func (s *Scrub) retainForm(ctx context.Context, form string, seen *walked) error {
+	err := s.config.Log.Retain(ctx, form, time.Now().Add(-s.config.Retention))
+	if seen != nil && seen.bytes > s.config.Bytes {
+		err = errors.Join(err, s.config.Log.shrink(ctx, form, seen.bytes-s.config.Bytes))
+	}
+	if err != nil {
+		return fmt.Errorf("take away what is kept no longer of form %s: %w", form, err)
 	}
 	return nil
 }
 
-// shrink takes away the oldest entries of a form, as many as hold the bytes that are too many.
+// shrink takes away the oldest entries of a form, as many as hold the bytes that are too many; the last one stays, however large.
 func (l *Log) shrink(ctx context.Context, form string, over int64) error {
 	var gone time.Time
 	for from := uint64(1); ; {
@@ -140,15 +149,16 @@ func (l *Log) shrink(ctx context.Context, form string, over int64) error {
 		if err != nil {
 			return err
 		}
-		for _, m := range messages {
-			if over <= 0 {
-				return l.cut(ctx, form, m, gone)
+		for i, m := range messages {
+			last := !more && i == len(messages)-1
+			if !gone.IsZero() && (over <= 0 || last) {
+				return l.cut(ctx, form, m, &logv1.Floor{Time: timestamppb.New(gone)})
 			}
 			over -= int64(len(m.Data))
 			from, gone = m.Position+1, m.Time.Add(time.Nanosecond)
 		}
 		if !more {
-			return nil // the last entry stays, however large
+			return nil
 		}
 	}
 }

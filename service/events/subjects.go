@@ -32,6 +32,12 @@ func conflictSubject(form, submission string, checksum uint32) string {
 	return "cf." + form + "." + submission + "." + strconv.FormatUint(uint64(checksum), 16)
 }
 
+// conflictSubjects matches what is kept aside of a submission.
+func conflictSubjects(form, submission string) string { return "cf." + form + "." + submission + ".*" }
+
+// conflictsOf matches what is kept aside of a form.
+func conflictsOf(form string) string { return "cf." + form + ".>" }
+
 // endSubject marks where the log of a form ended that nobody watched for long.
 func endSubject(form string) string { return "en." + form }
 
