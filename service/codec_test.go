@@ -12,7 +12,7 @@ import (
 
 // The codec's bytes are those of protobuf, whatever of a message is encoded already, and what is encoded whole is not copied.
 func TestSharingCodec(t *testing.T) {
-	name := &tallydv1.GetFormResponse{Form: &tallydv1.Form{Id: "f1", Name: proto.String(strings.Repeat("x", 2000))}}
+	name := &tallydv1.GetFormResponse{Form: &tallydv1.Form{Id: "f1", Name: new(strings.Repeat("x", 2000))}}
 	wire, err := proto.Marshal(name)
 	if err != nil {
 		t.Fatal(err)

@@ -42,7 +42,7 @@ func TestEraseOverwrites(t *testing.T) {
 			t.Fatalf("no file holds %q: the test looks in the wrong place", answer)
 		}
 	}
-	w.add(deleted("b"), events.Stored)
+	w.add(deletedB(), events.Stored)
 	for _, answer := range answers {
 		if w.holds(answer) {
 			t.Errorf("a file still holds %q of a submission that is deleted", answer)

@@ -53,8 +53,8 @@ func (w *world) halve() *halving {
 	return h
 }
 
-func deleted(submission string) events.News {
-	return events.News{Form: "f", Submission: submission, Source: logv1.Source_SOURCE_CALLER, Deleted: true}
+func deletedB() events.News {
+	return events.News{Form: "f", Submission: "b", Source: logv1.Source_SOURCE_CALLER, Deleted: true}
 }
 
 // wantErased demands that nothing is left of a form's submission b but that it was deleted.
@@ -82,10 +82,10 @@ func testScrubMarks(t *testing.T, on engine) {
 	w := newWorld(t, on)
 	h := w.halve()
 	h.batches.Store(1)
-	if _, err := w.log.Add(t.Context(), deleted("b")); err == nil {
+	if _, err := w.log.Add(t.Context(), deletedB()); err == nil {
 		t.Fatal("Add() of half a deletion succeeds")
 	}
-	w.add(deleted("b"), events.Known)
+	w.add(deletedB(), events.Known)
 	w.scrub(1 << 30)
 	w.wantErased()
 	before, err := w.store.State(t.Context())
@@ -109,7 +109,7 @@ func testScrubErasesLater(t *testing.T, on engine) {
 	h.erasures.Store(2)
 	for walks := range 3 { // the first before the deletion, the second while the disk still fails
 		if walks == 1 {
-			w.add(deleted("b"), events.Stored)
+			w.add(deletedB(), events.Stored)
 		}
 		if err := s.Walk(t.Context()); err != nil {
 			t.Fatalf("Walk() = %v", err)
