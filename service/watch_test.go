@@ -3,6 +3,7 @@ package service_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
@@ -470,4 +472,74 @@ func TestWatchIsTheSameEitherWay(t *testing.T) {
 			}
 		}
 	}
+}
+
+// So it is where tallyd does not know the form yet, and where its owner has given it another option since.
+func TestWatchIsTheSameWithoutFreshOptions(t *testing.T) {
+	const form = "Feedbk"
+	visit := func(w *watched, where string) string {
+		t.Helper()
+		id, err := w.sandbox.Submit(form, map[string]any{
+			"Where did you visit us?": where, "How did your drink taste?": 4, "How likely are you to recommend us?": 9,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	for _, stale := range []bool{false, true} {
+		t.Run(fmt.Sprintf("known before %v", stale), func(t *testing.T) {
+			w := newWatched(t, everybody)
+			w.events.Upstream = service.NewUpstream(w.client, service.HandlerConfig{}) // the keeper's own knows what it reads
+			s := w.watch(t, "all", of(form))
+			w.registered(t, form)
+			if stale {
+				if _, err := w.events.Upstream.Submission(t.Context(), form, visit(w, "Market stall")); err != nil {
+					t.Fatal(err)
+				}
+				s.event()
+			}
+			berlin := w.addOption(t, form, "Market stall", "Berlin")
+			id := visit(w, "Berlin")
+			came := s.event().GetSubmission()
+			if want := (&tallydv1.Choice{OptionId: berlin, Label: "Berlin"}); came.GetId() != id ||
+				!slices.ContainsFunc(choicesIn(came), func(c *tallydv1.Choice) bool { return proto.Equal(c, want) }) {
+				t.Errorf("choices of %s = %v, want %v among them", came.GetId(), choicesIn(came), want)
+			}
+			list, err := tallydv1.NewSubmissionEventServiceClient(w.conn).ListSubmissionEvents(as(t, "all"), &tallydv1.ListSubmissionEventsRequest{FormId: form})
+			if err != nil {
+				t.Fatal(err)
+			}
+			later := list.GetEvents()[len(list.GetEvents())-1].GetSubmission()
+			if diff := cmp.Diff(later, came, protocmp.Transform()); diff != "" {
+				t.Errorf("submission as listed (-) and as watched (+):\n%s", diff)
+			}
+		})
+	}
+}
+
+// addOption gives a form one more option behind another one, as its owner does, and returns its id.
+func (w *watched) addOption(t *testing.T, form, behind, text string) string {
+	t.Helper()
+	list, err := w.forms().ListBlocks(as(t, "all"), &tallydv1.ListBlocksRequest{FormId: form})
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := list.GetBlocks()
+	at := slices.IndexFunc(blocks, func(b *tallydv1.Block) bool {
+		return b.GetPayload().GetFields()["text"].GetStringValue() == behind
+	})
+	added := proto.CloneOf(blocks[at])
+	added.Uuid = "7b1e11b0-0000-4000-8000-00000000be11"
+	added.Payload.Fields["text"] = structpb.NewStringValue(text)
+	blocks = slices.Insert(blocks, at+1, added)
+	for i, b := range blocks[at:] {
+		if b.GetGroupUuid() == added.GetGroupUuid() {
+			b.Payload.Fields["index"] = structpb.NewNumberValue(b.GetPayload().GetFields()["index"].GetNumberValue() + float64(min(i, 1)))
+		}
+	}
+	if _, err := w.forms().ReplaceBlocks(as(t, "all"), &tallydv1.ReplaceBlocksRequest{FormId: form, Blocks: blocks}); err != nil {
+		t.Fatal(err)
+	}
+	return added.GetUuid()
 }
