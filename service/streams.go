@@ -206,6 +206,7 @@ func (c *callerStream) SendMsg(m any) error {
 			return c.server.refusal(c.ctx, c.info.FullMethod, err)
 		}
 	}
+	c.record.sent = time.Now()
 	return c.ServerStream.SendMsg(m)
 }
 

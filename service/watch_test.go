@@ -443,6 +443,39 @@ callers:
 	}
 }
 
+// Heartbeats come, and their tokens go on, however much comes that the policy keeps from the caller.
+func TestWatchBeatsWhereAllIsHidden(t *testing.T) {
+	const rules = `
+callers:
+- name: team
+  identities: ['dns:team']
+  allow: [{methods: [SubmissionService/WatchSubmissions], workspaces: [wsTeam]}]
+  deny: [{methods: [SubmissionService/WatchSubmissions], forms: [Repair]}]
+`
+	w := newWatched(t, rules)
+	w.events.Heartbeat = 300 * time.Millisecond
+	s := w.watch(t, "team", &tallydv1.WatchSubmissionsRequest{WorkspaceId: "wsTeam"})
+	w.registered(t, "Repair")
+	ctx, stop := context.WithCancel(t.Context())
+	var busy sync.WaitGroup
+	busy.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			news := events.News{Form: "Repair", Submission: fmt.Sprint("s", i), Source: logv1.Source_SOURCE_CALLER, Deleted: true}
+			if _, err := w.events.Log.Add(ctx, news); err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+		}
+	})
+	defer busy.Wait()
+	defer stop()
+	for range 5 {
+		before := s.token
+		if m := s.next(); m.GetHeartbeat() == nil || m.GetResumeToken() == before {
+			t.Errorf("next is %v behind token %s, want a heartbeat with another token", m, before)
+		}
+	}
+}
+
 // A submission is the same message whether a webhook brought it or comparing with Tally's list did.
 func TestWatchIsTheSameEitherWay(t *testing.T) {
 	w := newWatched(t, everybody)
@@ -477,30 +510,23 @@ func TestWatchIsTheSameEitherWay(t *testing.T) {
 // So it is where tallyd does not know the form yet, and where its owner has given it another option since.
 func TestWatchIsTheSameWithoutFreshOptions(t *testing.T) {
 	const form = "Feedbk"
-	visit := func(w *watched, where string) string {
-		t.Helper()
-		id, err := w.sandbox.Submit(form, map[string]any{
-			"Where did you visit us?": where, "How did your drink taste?": 4, "How likely are you to recommend us?": 9,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return id
-	}
+	visit := map[string]any{"Where did you visit us?": "Berlin", "How did your drink taste?": 4, "How likely are you to recommend us?": 9}
 	for _, stale := range []bool{false, true} {
 		t.Run(fmt.Sprintf("known before %v", stale), func(t *testing.T) {
 			w := newWatched(t, everybody)
 			w.events.Upstream = service.NewUpstream(w.client, service.HandlerConfig{}) // the keeper's own knows what it reads
-			s := w.watch(t, "all", of(form))
-			w.registered(t, form)
 			if stale {
-				if _, err := w.events.Upstream.Submission(t.Context(), form, visit(w, "Market stall")); err != nil {
+				if _, err := w.events.Upstream.Submissions(t.Context(), form, events.Search{}); err != nil {
 					t.Fatal(err)
 				}
-				s.event()
 			}
+			s := w.watch(t, "all", of(form))
+			w.registered(t, form)
 			berlin := w.addOption(t, form, "Market stall", "Berlin")
-			id := visit(w, "Berlin")
+			id, err := w.sandbox.Submit(form, visit)
+			if err != nil {
+				t.Fatal(err)
+			}
 			came := s.event().GetSubmission()
 			if want := (&tallydv1.Choice{OptionId: berlin, Label: "Berlin"}); came.GetId() != id ||
 				!slices.ContainsFunc(choicesIn(came), func(c *tallydv1.Choice) bool { return proto.Equal(c, want) }) {
