@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -369,6 +372,33 @@ callers:
 	w.submit(t, jobs)
 	if _, err := s.recv(); reasonOf(err) != "CALLER_NOT_ALLOWED" {
 		t.Errorf("Recv() after the policy changed = %v, want CALLER_NOT_ALLOWED", err)
+	}
+}
+
+// A policy that is another one lets nothing through before it has decided, which it cannot where Tally does not say where a form lies.
+// The token goes on.
+func TestWatchEndsWhereAnotherPolicyCannotDecide(t *testing.T) {
+	const rules = "callers: [{name: some, identities: ['dns:some'], allow: [{methods: [SubmissionService/WatchSubmissions], %s}]}]"
+	w := newWatched(t, fmt.Sprintf(rules, "forms: [JobApp]"))
+	s := w.watch(t, "some", of(jobs))
+	w.registered(t, jobs)
+	w.submit(t, jobs)
+	s.event()
+	w.fail(http.StatusServiceUnavailable)
+	if err := os.WriteFile(w.file, []byte(fmt.Sprintf(rules, "workspaces: [wsTeam]")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.reread(t)
+	news := events.News{Form: jobs, Submission: "gone", Source: logv1.Source_SOURCE_CALLER, Deleted: true}
+	if _, err := w.events.Log.Add(t.Context(), news); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := s.recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("Recv() under a policy that cannot decide = %v, %v, want Unavailable", m, err)
+	}
+	w.fail(0)
+	if e := w.watch(t, "some", behind(s.token, jobs)).event(); e.GetDeleted().GetSubmissionId() != "gone" {
+		t.Errorf("behind the token comes %v, want the event that was not sent", e)
 	}
 }
 
