@@ -3,6 +3,7 @@ package service
 import (
 	"html"
 	"regexp"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -23,13 +24,14 @@ const fewOptions = 16
 type optionSet struct {
 	options      []option
 	byID, byText map[string]int // nil for few
+	other        bool           // one of them stands for whatever the respondent types
 }
 
 // twice stands in byText for a text that several options have.
 const twice = -1
 
 func newOptionSet(options []option) optionSet {
-	s := optionSet{options: options}
+	s := optionSet{options: options, other: slices.ContainsFunc(options, func(o option) bool { return o.other })}
 	if len(options) <= fewOptions {
 		return s
 	}
@@ -97,17 +99,36 @@ func (s *optionSet) fill(id, text *string) {
 	}
 }
 
-// fillChoices fills each choice. A delivery gives what was typed for "Other" an id of its own, which the form knows nothing of; Tally's
-// other answers give the text alone, and so it is left.
+// knows tells whether an option has the id or, of a choice that has but one of the two, the text.
+func (s *optionSet) knows(id, text string) bool {
+	if id != "" && text != "" {
+		return s.withID(id) != nil
+	}
+	given := id + text
+	return given == "" || s.withID(given) != nil || s.withText(given) != nil
+}
+
+func (s *optionSet) knowsAll(choices []*tallydv1.Choice) bool {
+	return !slices.ContainsFunc(choices, func(c *tallydv1.Choice) bool { return !s.knows(c.GetOptionId(), c.GetLabel()) })
+}
+
+// strange tells whether a choice of a delivery has an id that Tally's other answers do not give: what was typed for "Other" has one of its
+// own there. Where nothing can be typed, an id that the form does not know is that of an option that it had.
+func (s *optionSet) strange(c *tallydv1.Choice) bool {
+	if known := s.withID(c.GetOptionId()); known != nil {
+		return known.other && known.text != c.GetLabel()
+	}
+	return s.other || s.withText(c.GetLabel()) != nil
+}
+
+// fillChoices fills each choice. What was typed has its text alone.
 func (s *optionSet) fillChoices(choices []*tallydv1.Choice) {
 	if len(s.options) == 0 {
 		return
 	}
 	for _, c := range choices {
-		if c.GetOptionId() != "" && c.GetLabel() != "" {
-			if known := s.withID(c.GetOptionId()); known == nil || (known.other && known.text != c.GetLabel()) {
-				c.OptionId = ""
-			}
+		if c.GetOptionId() != "" && c.GetLabel() != "" && s.strange(c) {
+			c.OptionId = ""
 		}
 		s.fill(&c.OptionId, &c.Label)
 	}
@@ -116,6 +137,23 @@ func (s *optionSet) fillChoices(choices []*tallydv1.Choice) {
 // questionOptions are what one question lets a respondent choose from.
 type questionOptions struct {
 	options, rows, columns optionSet
+
+	group string // of blocks
+}
+
+// knows tells whether the question has all that was chosen.
+func (q *questionOptions) knows(r *tallydv1.QuestionResponse) bool {
+	switch answer := r.GetAnswer().(type) {
+	case *tallydv1.QuestionResponse_Choices:
+		return q.options.knowsAll(answer.Choices.GetChoices())
+	case *tallydv1.QuestionResponse_Ranking:
+		return q.options.knowsAll(answer.Ranking.GetChoices())
+	case *tallydv1.QuestionResponse_Matrix:
+		return !slices.ContainsFunc(answer.Matrix.GetRows(), func(row *tallydv1.MatrixRow) bool {
+			return !q.rows.knows(row.GetRowId(), row.GetRow()) || !q.columns.knowsAll(row.GetColumns())
+		})
+	}
+	return true
 }
 
 func (q *questionOptions) fill(r *tallydv1.QuestionResponse) {
@@ -140,8 +178,22 @@ func (q *questionOptions) index() {
 // formOptions are the options of a form's questions, by the question's id. Nothing changes it once it is made.
 type formOptions map[string]*questionOptions
 
+// lacks tells what of a submission the options do not know: a question, or a choice at least. What was typed for "Other" they never know.
+func (o formOptions) lacks(s *tallydv1.Submission) (question, choice bool) {
+	for _, r := range s.GetResponses() {
+		switch q := o[r.GetQuestionId()]; {
+		case q != nil:
+			choice = choice || !q.knows(r)
+		case !(&questionOptions{}).knows(r):
+			question = true
+		}
+	}
+	return question, question || choice
+}
+
 // fillChoices fills in, for each choice in a submission, what it lacks of id and label, as the form has them now. An id that the
-// question does not know stays alone; so does a label that it does not know or knows twice, and one with an id that it does not know.
+// question does not know stays alone; so does a label that it does not know or knows twice, and where something can be typed one with an id
+// that it does not know.
 func fillChoices(s *tallydv1.Submission, options formOptions) {
 	for _, r := range s.GetResponses() {
 		if q := options[r.GetQuestionId()]; q != nil {
@@ -153,7 +205,10 @@ func fillChoices(s *tallydv1.Submission, options formOptions) {
 // optionsOf reads the options off the blocks of a form. The fields of a question tell which group of blocks is its own; those of a
 // MATRIX tell the blocks of its rows.
 func optionsOf(blocks []*tallydv1.Block, questions []*tallydv1.Question) formOptions {
-	groups := groupsOf(blocks)
+	return optionsIn(groupsOf(blocks), questions)
+}
+
+func optionsIn(groups map[string]*questionOptions, questions []*tallydv1.Question) formOptions {
 	options := formOptions{}
 	for _, q := range questions {
 		for _, f := range q.GetFields() {
@@ -167,13 +222,24 @@ func optionsOf(blocks []*tallydv1.Block, questions []*tallydv1.Question) formOpt
 	return options
 }
 
+// renewed returns the options that the same questions have in other blocks.
+func (o formOptions) renewed(groups map[string]*questionOptions) formOptions {
+	options := formOptions{}
+	for id, question := range o {
+		if group := groups[question.group]; group != nil {
+			options[id] = group
+		}
+	}
+	return options
+}
+
 // groupsOf returns the options of each group of blocks, by the group's id and by the ids of its rows.
 func groupsOf(blocks []*tallydv1.Block) map[string]*questionOptions {
 	groups := map[string]*questionOptions{}
 	for _, b := range blocks {
 		group := groups[b.GetGroupUuid()]
 		if group == nil {
-			group = &questionOptions{}
+			group = &questionOptions{group: b.GetGroupUuid()}
 		}
 		set := &group.options
 		switch b.GetType() {

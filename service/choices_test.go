@@ -83,6 +83,7 @@ func TestFillChoices(t *testing.T) {
 		{"typed", "drink", choices("typed-1", "Cocoa"), choices("", "Cocoa")},
 		{"typed what an option says", "drink", choices("typed-1", "Tea"), choices("tea", "Tea")},
 		{"typed under the id of Other", "drink", choices("other", "Cocoa"), choices("", "Cocoa")},
+		{"option that is gone, where nothing can be typed", "topping", choices("gone", "Honey"), choices("gone", "Honey")},
 		{"Other without a text", "drink", choices("other", "Other"), choices("other", "Other")},
 		{"option of another question", "drink", choices("", "Milk", "first", ""), choices("", "Milk", "first", "")},
 		{"text of two options", "drink", choices("", "Twin"), choices("", "Twin")},

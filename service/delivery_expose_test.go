@@ -21,7 +21,4 @@ func FillChoices(s *tallydv1.Submission, blocks []*tallydv1.Block, questions []*
 func AnswerKinds() []string { return slices.Sorted(maps.Keys(answerKinds)) }
 
 // FillFrom fills in choices as the stream of events does.
-func FillFrom(u *Upstream, s *tallydv1.Submission) {
-	options, _ := u.options.of(s.GetFormId())
-	fillChoices(s, options)
-}
+func FillFrom(u *Upstream, s *tallydv1.Submission) { u.fill(s.GetFormId(), s) }

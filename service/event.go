@@ -45,8 +45,7 @@ func (s *Events) submission(e *events.Entry, unknown func(kind string)) *tallydv
 		unknown("event")
 		return &tallydv1.Submission{Id: e.GetSubmissionId(), FormId: e.GetFormId(), IsCompleted: true}
 	}
-	options, _ := s.Upstream.options.of(e.GetFormId())
-	fillChoices(submission, options)
+	s.Upstream.fill(e.GetFormId(), submission)
 	return submission
 }
 

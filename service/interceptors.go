@@ -49,7 +49,8 @@ const (
 type record struct {
 	id   string
 	call *tally.Call
-	stop *stop // of a stream; nil for a unary call, which is waited for
+	stop *stop     // of a stream; nil for a unary call, which is waited for
+	sent time.Time // when a stream's caller was sent something last; the stream's own goroutine alone knows
 
 	mu      sync.Mutex
 	reason  string

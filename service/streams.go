@@ -206,11 +206,12 @@ func (c *callerStream) SendMsg(m any) error {
 			return c.server.refusal(c.ctx, c.info.FullMethod, err)
 		}
 	}
+	c.record.sent = time.Now()
 	return c.ServerStream.SendMsg(m)
 }
 
-// renew decides again where the policy is another one, or the decision old. A look-up that fails leaves the old one in force: it says
-// nothing of the caller.
+// renew decides again where the policy is another one, or the decision old. A look-up that fails leaves the old one in force where that was
+// by the same policy: it says nothing of the caller. What another policy allows nobody knows then, and so the stream ends.
 func (c *callerStream) renew() error {
 	p, governed := c.ctx.Value(passageKey{}).(passage)
 	if !governed || c.request == nil || p.policy == c.server.config.Authority.Policy() && time.Since(c.decided) < decideAgain {
@@ -227,6 +228,10 @@ func (c *callerStream) renew() error {
 	}
 	if err == nil {
 		c.ctx, c.access = ctx, access
+		return nil
+	}
+	if now, _ := ctx.Value(passageKey{}).(passage); now.policy != p.policy {
+		return err
 	}
 	return nil
 }

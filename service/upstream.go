@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -26,49 +25,6 @@ type Upstream struct {
 // NewUpstream returns what the logs of events are compared with.
 func NewUpstream(t Tally, config HandlerConfig) *Upstream {
 	return &Upstream{submissions: &submissions{tally: t, drift: config.drift()}}
-}
-
-// optionsAge is how long a form's options are taken for what they were.
-const optionsAge = time.Hour
-
-// optionCache remembers what can be chosen in each form. It is safe for concurrent use.
-type optionCache struct {
-	mu    sync.Mutex
-	forms map[string]knownOptions
-}
-
-type knownOptions struct {
-	options formOptions
-	until   time.Time
-}
-
-// of returns what is known of a form's options, and whether that is fresh. What is not known fills nothing in.
-func (c *optionCache) of(form string) (options formOptions, fresh bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	known := c.forms[form]
-	return known.options, time.Now().Before(known.until)
-}
-
-func (c *optionCache) learn(form string, options formOptions) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.forms == nil {
-		c.forms = map[string]knownOptions{}
-	}
-	c.forms[form] = knownOptions{options: options, until: time.Now().Add(optionsAge)}
-}
-
-// learnOptions reads a form's blocks, unless they are known. Without them choices stay as Tally words them, which is no reason to leave a
-// submission out.
-func (u *Upstream) learnOptions(ctx context.Context, form string, questions []*tallydv1.Question) {
-	if _, fresh := u.options.of(form); fresh {
-		return
-	}
-	resp, err := fetch[tallydv1.ListBlocksResponse](background(ctx), u.submissions.tally, &tallydv1.ListBlocksRequest{FormId: form})
-	if err == nil {
-		u.options.learn(form, optionsOf(resp.GetBlocks(), questions))
-	}
 }
 
 // background is the context of a request that no caller made.

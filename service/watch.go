@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/fnv"
@@ -17,7 +18,7 @@ import (
 	"github.com/tallyd/tallyd/service/tally"
 )
 
-// heartbeatEvery is how long a watch is silent at most.
+// heartbeatEvery is how long a watch is silent at most, where nothing else is said.
 const heartbeatEvery = 30 * time.Second
 
 // Events is what the streams of events need.
@@ -28,6 +29,8 @@ type Events struct {
 	// Keeper keeps the log complete, with what Upstream says.
 	Keeper   *events.Keeper
 	Upstream *Upstream
+	// Heartbeat is how long a watch is silent at most; 30 seconds when 0.
+	Heartbeat time.Duration
 }
 
 // WatchSubmissions hands out what the log has behind a place, then what comes.
@@ -42,7 +45,7 @@ func (s *submissions) WatchSubmissions(
 	if err != nil {
 		return eventError(err)
 	}
-	w := &watch{events: s.events, seal: seal, stream: stream, digest: watchDigest(req), unknown: s.unknown, stop: recordOf(ctx).stop}
+	w := &watch{events: s.events, seal: seal, stream: stream, digest: watchDigest(req), unknown: s.unknown, record: recordOf(ctx)}
 	selection, release, err := s.selection(ctx, req)
 	if err != nil {
 		return eventError(err)
@@ -87,7 +90,7 @@ type watch struct {
 	cursor  *events.Cursor
 	digest  uint64
 	unknown func(kind string)
-	stop    *stop
+	record  *record
 	end     time.Time // when the connection gets too old
 }
 
@@ -131,28 +134,21 @@ func (w *watch) run(ctx context.Context, rest time.Duration) error {
 		return err
 	}
 	w.end = time.Now().Add(rest)
-	beat := time.Now().Add(heartbeatEvery)
 	// One channel and one timer, which wake the cursor: others would take as much memory as the cursor.
 	poke := w.cursor.Poke
-	w.stop.then(poke)
+	w.record.stop.then(poke)
+	beat := w.beat()
 	alarm := time.AfterFunc(time.Until(earlier(beat, w.end)), poke)
 	defer alarm.Stop()
 	for {
-		sent, err := w.sendAll(ctx)
-		if err != nil {
+		if err := w.sendAll(ctx); err != nil {
 			return err
 		}
 		if w.over() {
 			return w.heartbeat(true)
 		}
-		if !sent && !time.Now().Before(beat) {
-			if err := w.heartbeat(false); err != nil {
-				return err
-			}
-			sent = true
-		}
-		if sent {
-			beat = time.Now().Add(heartbeatEvery)
+		if next := w.beat(); !next.Equal(beat) {
+			beat = next
 			alarm.Reset(time.Until(earlier(beat, w.end)))
 		}
 		select {
@@ -163,8 +159,13 @@ func (w *watch) run(ctx context.Context, rest time.Duration) error {
 	}
 }
 
+// beat is when the caller must hear something. What the policy kept from it was no sign of life.
+func (w *watch) beat() time.Time {
+	return w.record.sent.Add(cmp.Or(w.events.Heartbeat, heartbeatEvery))
+}
+
 // over tells whether the server stops or the connection gets too old: the caller goes on elsewhere.
-func (w *watch) over() bool { return w.stop.ordered() || !time.Now().Before(w.end) }
+func (w *watch) over() bool { return w.record.stop.ordered() || !time.Now().Before(w.end) }
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
@@ -173,22 +174,28 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// sendAll sends what there is, until the watch is over, and reports whether that was anything.
-func (w *watch) sendAll(ctx context.Context) (sent bool, err error) {
+// sendAll sends what there is, until the watch is over, and a heartbeat where the caller has heard nothing for too long.
+func (w *watch) sendAll(ctx context.Context) error {
 	for !w.over() {
 		r, err := w.cursor.Next(ctx)
 		if err != nil {
-			return sent, eventError(err)
+			return eventError(err)
+		}
+		if r != nil {
+			if err := w.send(r); err != nil {
+				return err
+			}
+		}
+		if !time.Now().Before(w.beat()) {
+			if err := w.heartbeat(false); err != nil {
+				return err
+			}
 		}
 		if r == nil {
-			return sent, nil
+			return nil
 		}
-		if err := w.send(r); err != nil {
-			return sent, err
-		}
-		sent = true
 	}
-	return sent, nil
+	return nil
 }
 
 // send sends a record: bytes that all who watch the same share.

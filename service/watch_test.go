@@ -3,7 +3,9 @@ package service_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -11,8 +13,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
@@ -370,6 +375,33 @@ callers:
 	}
 }
 
+// A policy that is another one lets nothing through before it has decided, which it cannot where Tally does not say where a form lies.
+// The token goes on.
+func TestWatchEndsWhereAnotherPolicyCannotDecide(t *testing.T) {
+	const rules = "callers: [{name: some, identities: ['dns:some'], allow: [{methods: [SubmissionService/WatchSubmissions], %s}]}]"
+	w := newWatched(t, fmt.Sprintf(rules, "forms: [JobApp]"))
+	s := w.watch(t, "some", of(jobs))
+	w.registered(t, jobs)
+	w.submit(t, jobs)
+	s.event()
+	w.fail(http.StatusServiceUnavailable)
+	if err := os.WriteFile(w.file, []byte(fmt.Sprintf(rules, "workspaces: [wsTeam]")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.reread(t)
+	news := events.News{Form: jobs, Submission: "gone", Source: logv1.Source_SOURCE_CALLER, Deleted: true}
+	if _, err := w.events.Log.Add(t.Context(), news); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := s.recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("Recv() under a policy that cannot decide = %v, %v, want Unavailable", m, err)
+	}
+	w.fail(0)
+	if e := w.watch(t, "some", behind(s.token, jobs)).event(); e.GetDeleted().GetSubmissionId() != "gone" {
+		t.Errorf("behind the token comes %v, want the event that was not sent", e)
+	}
+}
+
 // A server that stops ends a watch in order, with a token that goes on elsewhere.
 func TestWatchEndsWithTheServer(t *testing.T) {
 	w := newWatched(t, everybody)
@@ -441,6 +473,39 @@ callers:
 	}
 }
 
+// Heartbeats come, and their tokens go on, however much comes that the policy keeps from the caller.
+func TestWatchBeatsWhereAllIsHidden(t *testing.T) {
+	const rules = `
+callers:
+- name: team
+  identities: ['dns:team']
+  allow: [{methods: [SubmissionService/WatchSubmissions], workspaces: [wsTeam]}]
+  deny: [{methods: [SubmissionService/WatchSubmissions], forms: [Repair]}]
+`
+	w := newWatched(t, rules)
+	w.events.Heartbeat = 300 * time.Millisecond
+	s := w.watch(t, "team", &tallydv1.WatchSubmissionsRequest{WorkspaceId: "wsTeam"})
+	w.registered(t, "Repair")
+	ctx, stop := context.WithCancel(t.Context())
+	var busy sync.WaitGroup
+	busy.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			news := events.News{Form: "Repair", Submission: fmt.Sprint("s", i), Source: logv1.Source_SOURCE_CALLER, Deleted: true}
+			if _, err := w.events.Log.Add(ctx, news); err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+		}
+	})
+	defer busy.Wait()
+	defer stop()
+	for range 5 {
+		before := s.token
+		if m := s.next(); m.GetHeartbeat() == nil || m.GetResumeToken() == before {
+			t.Errorf("next is %v behind token %s, want a heartbeat with another token", m, before)
+		}
+	}
+}
+
 // A submission is the same message whether a webhook brought it or comparing with Tally's list did.
 func TestWatchIsTheSameEitherWay(t *testing.T) {
 	w := newWatched(t, everybody)
@@ -470,4 +535,67 @@ func TestWatchIsTheSameEitherWay(t *testing.T) {
 			}
 		}
 	}
+}
+
+// So it is where tallyd does not know the form yet, and where its owner has given it another option since.
+func TestWatchIsTheSameWithoutFreshOptions(t *testing.T) {
+	const form = "Feedbk"
+	visit := map[string]any{"Where did you visit us?": "Berlin", "How did your drink taste?": 4, "How likely are you to recommend us?": 9}
+	for _, stale := range []bool{false, true} {
+		t.Run(fmt.Sprintf("known before %v", stale), func(t *testing.T) {
+			w := newWatched(t, everybody)
+			w.events.Upstream = service.NewUpstream(w.client, service.HandlerConfig{}) // the keeper's own knows what it reads
+			if stale {
+				if _, err := w.events.Upstream.Submissions(t.Context(), form, events.Search{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := w.watch(t, "all", of(form))
+			w.registered(t, form)
+			berlin := w.addOption(t, form, "Market stall", "Berlin")
+			id, err := w.sandbox.Submit(form, visit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			came := s.event().GetSubmission()
+			if want := (&tallydv1.Choice{OptionId: berlin, Label: "Berlin"}); came.GetId() != id ||
+				!slices.ContainsFunc(choicesIn(came), func(c *tallydv1.Choice) bool { return proto.Equal(c, want) }) {
+				t.Errorf("choices of %s = %v, want %v among them", came.GetId(), choicesIn(came), want)
+			}
+			list, err := tallydv1.NewSubmissionEventServiceClient(w.conn).ListSubmissionEvents(as(t, "all"), &tallydv1.ListSubmissionEventsRequest{FormId: form})
+			if err != nil {
+				t.Fatal(err)
+			}
+			later := list.GetEvents()[len(list.GetEvents())-1].GetSubmission()
+			if diff := cmp.Diff(later, came, protocmp.Transform()); diff != "" {
+				t.Errorf("submission as listed (-) and as watched (+):\n%s", diff)
+			}
+		})
+	}
+}
+
+// addOption gives a form one more option behind another one, as its owner does, and returns its id.
+func (w *watched) addOption(t *testing.T, form, behind, text string) string {
+	t.Helper()
+	list, err := w.forms().ListBlocks(as(t, "all"), &tallydv1.ListBlocksRequest{FormId: form})
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := list.GetBlocks()
+	at := slices.IndexFunc(blocks, func(b *tallydv1.Block) bool {
+		return b.GetPayload().GetFields()["text"].GetStringValue() == behind
+	})
+	added := proto.CloneOf(blocks[at])
+	added.Uuid = "7b1e11b0-0000-4000-8000-00000000be11"
+	added.Payload.Fields["text"] = structpb.NewStringValue(text)
+	blocks = slices.Insert(blocks, at+1, added)
+	for i, b := range blocks[at:] {
+		if b.GetGroupUuid() == added.GetGroupUuid() {
+			b.Payload.Fields["index"] = structpb.NewNumberValue(b.GetPayload().GetFields()["index"].GetNumberValue() + float64(min(i, 1)))
+		}
+	}
+	if _, err := w.forms().ReplaceBlocks(as(t, "all"), &tallydv1.ReplaceBlocksRequest{FormId: form, Blocks: blocks}); err != nil {
+		t.Fatal(err)
+	}
+	return added.GetUuid()
 }

@@ -20,6 +20,7 @@ import (
 type watched struct {
 	*guarded
 
+	client *tally.Client
 	events *service.Events
 	store  *store.Store
 	hooks  *httptest.Server // where deliveries come in
@@ -38,6 +39,7 @@ func newWatched(t *testing.T, rules string) *watched {
 	t.Helper()
 	w := &watched{}
 	w.guarded = newGuardedWith(t, rules, func(g *guarded, client *tally.Client) {
+		w.client = client
 		w.open(t, client)
 		g.handlers.Events = w.events
 	})

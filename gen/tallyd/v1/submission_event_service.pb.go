@@ -327,11 +327,11 @@ const file_tallyd_v1_submission_event_service_proto_rawDesc = "" +
 	"start_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\tstartTimeB\a\n" +
 	"\x05start\"R\n" +
 	"\x1eReplaySubmissionEventsResponse\x120\n" +
-	"\x05event\x18\x01 \x01(\v2\x1a.tallyd.v1.SubmissionEventR\x05event2\x81\x03\n" +
-	"\x16SubmissionEventService\x12\xa6\x01\n" +
-	"\x14ListSubmissionEvents\x12&.tallyd.v1.ListSubmissionEventsRequest\x1a'.tallyd.v1.ListSubmissionEventsResponse\"=\xf2\xe0\x18)\x12\x010\x1a\rEVENT_LOG_OFF\x1a\x15EVENT_LOG_UNAVAILABLE\xfa\xe0\x18\t\n" +
-	"\aform_id\x90\x02\x01\x12\xbd\x01\n" +
-	"\x16ReplaySubmissionEvents\x12(.tallyd.v1.ReplaySubmissionEventsRequest\x1a).tallyd.v1.ReplaySubmissionEventsResponse\"L\xf2\xe0\x188\x12\x010\x1a\rEVENT_LOG_OFF\x1a\x15EVENT_LOG_UNAVAILABLE\x1a\rEVENT_LOG_GAP\xfa\xe0\x18\t\n" +
+	"\x05event\x18\x01 \x01(\v2\x1a.tallyd.v1.SubmissionEventR\x05event2\xa1\x03\n" +
+	"\x16SubmissionEventService\x12\xb6\x01\n" +
+	"\x14ListSubmissionEvents\x12&.tallyd.v1.ListSubmissionEventsRequest\x1a'.tallyd.v1.ListSubmissionEventsResponse\"M\xf2\xe0\x189\x12\x010\x1a\rEVENT_LOG_OFF\x1a\x15EVENT_LOG_UNAVAILABLE\x1a\x0eEVENT_LOG_FULL\xfa\xe0\x18\t\n" +
+	"\aform_id\x90\x02\x01\x12\xcd\x01\n" +
+	"\x16ReplaySubmissionEvents\x12(.tallyd.v1.ReplaySubmissionEventsRequest\x1a).tallyd.v1.ReplaySubmissionEventsResponse\"\\\xf2\xe0\x18H\x12\x010\x1a\rEVENT_LOG_OFF\x1a\x15EVENT_LOG_UNAVAILABLE\x1a\x0eEVENT_LOG_FULL\x1a\rEVENT_LOG_GAP\xfa\xe0\x18\t\n" +
 	"\aform_id\x90\x02\x010\x01BM\n" +
 	"\fio.tallyd.v1P\x01Z/github.com/tallyd/tallyd/gen/tallyd/v1;tallydv1\xaa\x02\tTallyd.V1b\x06proto3"
 

@@ -27,8 +27,9 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SubmissionEventService reads the logs of submission events that tallyd keeps. It asks Tally nothing. A form has a log from the first
-// time that somebody watches it, see SubmissionService.WatchSubmissions; its events are kept for as long as the operator says.
+// SubmissionEventService reads the logs of submission events that tallyd keeps. It asks Tally for nothing but the options of a form, at
+// most once a minute, where an answer has a choice that tallyd does not know. A form has a log from the first time that somebody watches
+// it, see SubmissionService.WatchSubmissions; its events are kept for as long as the operator says.
 type SubmissionEventServiceClient interface {
 	// ListSubmissionEvents lists the events of a form in the order of its log, oldest first. Reads only; costs nothing.
 	ListSubmissionEvents(ctx context.Context, in *ListSubmissionEventsRequest, opts ...grpc.CallOption) (*ListSubmissionEventsResponse, error)
@@ -78,8 +79,9 @@ type SubmissionEventService_ReplaySubmissionEventsClient = grpc.ServerStreamingC
 // All implementations must embed UnimplementedSubmissionEventServiceServer
 // for forward compatibility.
 //
-// SubmissionEventService reads the logs of submission events that tallyd keeps. It asks Tally nothing. A form has a log from the first
-// time that somebody watches it, see SubmissionService.WatchSubmissions; its events are kept for as long as the operator says.
+// SubmissionEventService reads the logs of submission events that tallyd keeps. It asks Tally for nothing but the options of a form, at
+// most once a minute, where an answer has a choice that tallyd does not know. A form has a log from the first time that somebody watches
+// it, see SubmissionService.WatchSubmissions; its events are kept for as long as the operator says.
 type SubmissionEventServiceServer interface {
 	// ListSubmissionEvents lists the events of a form in the order of its log, oldest first. Reads only; costs nothing.
 	ListSubmissionEvents(context.Context, *ListSubmissionEventsRequest) (*ListSubmissionEventsResponse, error)

@@ -822,7 +822,7 @@ type WatchSubmissionsResponse_Event struct {
 }
 
 type WatchSubmissionsResponse_Heartbeat struct {
-	// Nothing happened for a while, or the stream begins or ends.
+	// Nothing was sent for a while, or the stream begins or ends.
 	Heartbeat *WatchHeartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
 }
 
@@ -830,8 +830,9 @@ func (*WatchSubmissionsResponse_Event) isWatchSubmissionsResponse_Message() {}
 
 func (*WatchSubmissionsResponse_Heartbeat) isWatchSubmissionsResponse_Message() {}
 
-// WatchHeartbeat says that the watch is alive and that the caller has seen all there is. It comes first of all, then whenever nothing
-// else came for 30 seconds, and last where the stream ends by itself.
+// WatchHeartbeat says that the watch is alive, and its token is as far as the watch has come; it does not say that nothing waits behind
+// it. It comes first of all, before what the logs have already, then whenever nothing else came for 30 seconds, and last where the stream
+// ends by itself.
 type WatchHeartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How often tallyd asks Tally for the forms that no webhook tells it about; unset where webhooks tell it of all.
@@ -1065,7 +1066,7 @@ const file_tallyd_v1_submission_service_proto_rawDesc = "" +
 	"WatchStart\x12\x1b\n" +
 	"\x17WATCH_START_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WATCH_START_LATEST\x10\x01\x12\x18\n" +
-	"\x14WATCH_START_EARLIEST\x10\x022\xbc\a\n" +
+	"\x14WATCH_START_EARLIEST\x10\x022\xcd\a\n" +
 	"\x11SubmissionService\x12\xc2\x01\n" +
 	"\x0fListSubmissions\x12!.tallyd.v1.ListSubmissionsRequest\x1a\".tallyd.v1.ListSubmissionsResponse\"h\xea\xe0\x180\n" +
 	"\vsubmissions\x12\ahasMore\x18\xf4\x03\"\vsubmit_time*\bend_time\xfa\xe0\x18\t\n" +
@@ -1073,8 +1074,8 @@ const file_tallyd_v1_submission_service_proto_rawDesc = "" +
 	"\rGetSubmission\x12\x1f.tallyd.v1.GetSubmissionRequest\x1a .tallyd.v1.GetSubmissionResponse\"D\xfa\xe0\x18\t\n" +
 	"\aform_id\x82\xd3\xe4\x93\x02.\x12,/forms/{form_id}/submissions/{submission_id}\x90\x02\x01\x12\xa8\x01\n" +
 	"\x11ExportSubmissions\x12#.tallyd.v1.ExportSubmissionsRequest\x1a$.tallyd.v1.ExportSubmissionsResponse\"F\xf2\xe0\x182\x12\x1a1 for each 499 submissions\x1a\x14RESUME_TOKEN_INVALID\xfa\xe0\x18\t\n" +
-	"\aform_id\x90\x02\x010\x01\x12\xd7\x01\n" +
-	"\x10WatchSubmissions\x12\".tallyd.v1.WatchSubmissionsRequest\x1a#.tallyd.v1.WatchSubmissionsResponse\"x\xf2\xe0\x18U\x12\x010\x1a\rEVENT_LOG_OFF\x1a\x15EVENT_LOG_UNAVAILABLE\x1a\x14RESUME_TOKEN_INVALID\x1a\x14RESUME_TOKEN_EXPIRED\xfa\xe0\x18\x18\n" +
+	"\aform_id\x90\x02\x010\x01\x12\xe8\x01\n" +
+	"\x10WatchSubmissions\x12\".tallyd.v1.WatchSubmissionsRequest\x1a#.tallyd.v1.WatchSubmissionsResponse\"\x88\x01\xf2\xe0\x18e\x12\x010\x1a\rEVENT_LOG_OFF\x1a\x15EVENT_LOG_UNAVAILABLE\x1a\x0eEVENT_LOG_FULL\x1a\x14RESUME_TOKEN_INVALID\x1a\x14RESUME_TOKEN_EXPIRED\xfa\xe0\x18\x18\n" +
 	"\bform_ids\x12\fworkspace_id\x90\x02\x010\x01\x12\xc1\x01\n" +
 	"\x10DeleteSubmission\x12\".tallyd.v1.DeleteSubmissionRequest\x1a#.tallyd.v1.DeleteSubmissionResponse\"d\xfa\xe0\x18)\n" +
 	"\aform_idB\rsubmission_idH\bZ\rsubmission_id\x82\xd3\xe4\x93\x02.*,/forms/{form_id}/submissions/{submission_id}\x90\x02\x02BM\n" +

@@ -49,7 +49,8 @@ type SubmissionServiceClient interface {
 	ExportSubmissions(ctx context.Context, in *ExportSubmissionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportSubmissionsResponse], error)
 	// WatchSubmissions streams the completed submissions of forms as they come, each once, and says which were deleted: those that came
 	// while the caller was away as well, when it begins with the last message's token. It reads tallyd's own log, which Tally's webhooks
-	// fill, and asks Tally nothing. Watching a form makes tallyd keep a log of it and, where the operator gave it a public address, a
+	// fill, and asks Tally for nothing but the options of a form, at most once a minute and for all who watch it, where an answer has a
+	// choice that tallyd does not know. Watching a form makes tallyd keep a log of it and, where the operator gave it a public address, a
 	// webhook at Tally. Events of a form come in the order of its log. The stream ends by itself, with OK and a last heartbeat, before its
 	// connection gets too old and when the server stops: go on with the token, on any replica. Reads only; costs nothing.
 	WatchSubmissions(ctx context.Context, in *WatchSubmissionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchSubmissionsResponse], error)
@@ -157,7 +158,8 @@ type SubmissionServiceServer interface {
 	ExportSubmissions(*ExportSubmissionsRequest, grpc.ServerStreamingServer[ExportSubmissionsResponse]) error
 	// WatchSubmissions streams the completed submissions of forms as they come, each once, and says which were deleted: those that came
 	// while the caller was away as well, when it begins with the last message's token. It reads tallyd's own log, which Tally's webhooks
-	// fill, and asks Tally nothing. Watching a form makes tallyd keep a log of it and, where the operator gave it a public address, a
+	// fill, and asks Tally for nothing but the options of a form, at most once a minute and for all who watch it, where an answer has a
+	// choice that tallyd does not know. Watching a form makes tallyd keep a log of it and, where the operator gave it a public address, a
 	// webhook at Tally. Events of a form come in the order of its log. The stream ends by itself, with OK and a last heartbeat, before its
 	// connection gets too old and when the server stops: go on with the token, on any replica. Reads only; costs nothing.
 	WatchSubmissions(*WatchSubmissionsRequest, grpc.ServerStreamingServer[WatchSubmissionsResponse]) error
