@@ -97,7 +97,7 @@ func (k *kept) all() []string {
 func (k *kept) want(want ...string) {
 	k.t.Helper()
 	got := k.all()
-	for deadline := time.Now().Add(5 * time.Second); len(got) < len(want) && time.Now().Before(deadline); got = k.all() {
+	for deadline := time.Now().Add(5 * time.Second); !slices.Equal(got, want) && time.Now().Before(deadline); got = k.all() {
 		time.Sleep(time.Millisecond) // the reader of the process is a moment behind the writer
 	}
 	if !slices.Equal(got, want) {

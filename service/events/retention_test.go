@@ -167,6 +167,32 @@ func testRetainOvertakes(t *testing.T, on engine) {
 	}
 }
 
+// Retention by size goes by when entries came. What happened before and comes later, as Tally repeats it, is logged; what was there once
+// is not, nor what is older than Tally repeats.
+func TestLateIsLogged(t *testing.T) { onEach(t, testLateIsLogged) }
+
+func testLateIsLogged(t *testing.T, on engine) {
+	w := newWorld(t, on)
+	w.begun("f")
+	at := func(submission string, ago time.Duration) events.News {
+		news := delivered("f", submission)
+		news.Time = time.Now().Add(-ago)
+		return news
+	}
+	w.add(at("a", 20*time.Hour), events.Stored)
+	w.add(at("b", 20*time.Hour), events.Stored)
+	w.scrub(150)
+	if n := w.left("ev.f.*"); n != 1 {
+		t.Fatalf("left are %d entries, want 1: the test takes the other one", n)
+	}
+	w.add(at("late", 30*time.Hour), events.Stored)
+	w.add(at("a", 20*time.Hour), events.Stale)
+	w.add(at("ancient", 50*time.Hour), events.Stale)
+	w.reopen()
+	w.add(at("later", 30*time.Hour), events.Stored)
+	w.add(at("ancient", 50*time.Hour), events.Stale)
+}
+
 // What one replica takes away no other one holds on to, in memory, nor lets come again.
 func TestRetainEverywhere(t *testing.T) {
 	worlds := pair(t)

@@ -506,7 +506,9 @@ type Floor struct {
 	// Checksum of that entry, by which the one behind it still names it.
 	Checksum uint32 `protobuf:"fixed32,3,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	// Whatever came before this time is gone.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// It went to make room, and not for its age: what happened before that time may be yet to come.
+	CrowdedOut    bool `protobuf:"varint,5,opt,name=crowded_out,json=crowdedOut,proto3" json:"crowded_out,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -567,6 +569,13 @@ func (x *Floor) GetTime() *timestamppb.Timestamp {
 		return x.Time
 	}
 	return nil
+}
+
+func (x *Floor) GetCrowdedOut() bool {
+	if x != nil {
+		return x.CrowdedOut
+	}
+	return false
 }
 
 // Webhook is a webhook that tallyd keeps.
@@ -884,12 +893,14 @@ const file_tallyd_log_v1_log_proto_rawDesc = "" +
 	"checkpoint\x18\b \x01(\v2\x14.tallyd.log.v1.FloorR\n" +
 	"checkpoint\x129\n" +
 	"\n" +
-	"sweep_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tsweepTime\"\x8b\x01\n" +
+	"sweep_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tsweepTime\"\xac\x01\n" +
 	"\x05Floor\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\x12\x1a\n" +
 	"\bchecksum\x18\x03 \x01(\aR\bchecksum\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\\\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1f\n" +
+	"\vcrowded_out\x18\x05 \x01(\bR\n" +
+	"crowdedOut\"\\\n" +
 	"\aWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12/\n" +
