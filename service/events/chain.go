@@ -33,25 +33,57 @@ func (l *Log) advance(ctx context.Context, c *chain, e Entry) (*chain, *Gap, err
 			return nil, nil, err
 		}
 	}
-	var gap *Gap
-	for at := c.sequence + 1; at < e.GetSequence(); at++ {
+	moved := *c // else a reader that tries again has forgotten the gap
+	gap, err := l.missing(ctx, &moved, e)
+	if err != nil {
+		return nil, nil, err
+	}
+	l.join(&moved, form, e.GetSequence(), e.GetPreviousChecksum())
+	return &chain{sequence: e.GetSequence(), checksum: e.Checksum, sure: true}, gap, nil
+}
+
+// missing moves a chain up to before an entry and returns what is lost in between; nil for nothing. What was erased has left a mark, and
+// what retention took lies up to the form's floor: it overtakes who reads slowly.
+func (l *Log) missing(ctx context.Context, c *chain, e Entry) (gap *Gap, err error) {
+	form := e.GetFormId()
+	var floor *logv1.Floor
+	for c.sequence+1 < e.GetSequence() {
+		at := c.sequence + 1
 		mark, err := l.markAt(ctx, form, at)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if mark != nil {
 			l.join(c, form, at, mark.GetPreviousChecksum())
-			c.checksum, c.sure = mark.GetChecksum(), true
+			*c = chain{sequence: at, checksum: mark.GetChecksum(), sure: true}
 			continue
 		}
-		c.sure = false
+		if floor == nil {
+			if floor, err = l.floor(ctx, form); err != nil {
+				return nil, err
+			}
+		}
+		if at <= floor.GetSequence() {
+			last := min(floor.GetSequence(), e.GetSequence()-1)
+			*c = chain{sequence: last, checksum: floor.GetChecksum(), sure: last == floor.GetSequence()}
+			continue
+		}
+		*c = chain{sequence: at}
 		if gap == nil {
 			gap = &Gap{First: at}
 		}
 		gap.Last = at
 	}
-	l.join(c, form, e.GetSequence(), e.GetPreviousChecksum())
-	return &chain{sequence: e.GetSequence(), checksum: e.Checksum, sure: true}, gap, nil
+	return gap, nil
+}
+
+// floor returns up to where retention took a form's log, as it is noted; never nil.
+func (l *Log) floor(ctx context.Context, form string) (*logv1.Floor, error) {
+	f, err := l.Form(ctx, form)
+	if err != nil || f.GetFloor() == nil {
+		return &logv1.Floor{}, err
+	}
+	return f.GetFloor(), nil
 }
 
 // join tells of an entry that does not name the one before it: somebody changed the log.

@@ -31,9 +31,12 @@ func newKept(t *testing.T, on engine, url string) *kept {
 }
 
 // keep runs a keeper.
-func (k *kept) keep(url string) {
+func (k *kept) keep(url string) { k.keepFor(url, 24*time.Hour) }
+
+// keepFor runs a keeper of events that are kept for a while.
+func (k *kept) keepFor(url string, retention time.Duration) {
 	k.keeper = events.NewKeeper(events.KeeperConfig{
-		Log: k.log, Hub: k.hub, Upstream: k.tally, PublicURL: url, Reconcile: time.Hour, Poll: time.Hour, Retention: 24 * time.Hour,
+		Log: k.log, Hub: k.hub, Upstream: k.tally, PublicURL: url, Reconcile: time.Hour, Poll: time.Hour, Retention: retention,
 		Found: func(string, int, int) { k.passed <- struct{}{} }, Logger: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -94,7 +97,7 @@ func (k *kept) all() []string {
 func (k *kept) want(want ...string) {
 	k.t.Helper()
 	got := k.all()
-	for deadline := time.Now().Add(5 * time.Second); len(got) < len(want) && time.Now().Before(deadline); got = k.all() {
+	for deadline := time.Now().Add(5 * time.Second); !slices.Equal(got, want) && time.Now().Before(deadline); got = k.all() {
 		time.Sleep(time.Millisecond) // the reader of the process is a moment behind the writer
 	}
 	if !slices.Equal(got, want) {

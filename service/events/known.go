@@ -28,6 +28,11 @@ func (k *known) mayHave(submission string) bool {
 			return true
 		}
 	}
+	return k.remembers(submission)
+}
+
+// remembers tells whether a submission has had an entry, be it one that retention took, as far as this process knows.
+func (k *known) remembers(submission string) bool {
 	_, found := k.hashes[k.hash(submission)]
 	return found
 }

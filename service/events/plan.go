@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -102,7 +103,7 @@ func (l *Log) plan(ctx context.Context, p *pending) (next plan, done bool, err e
 			return next, false, err
 		}
 	}
-	if result, settled := l.settle(ctx, p, known); settled {
+	if result, settled := l.settle(ctx, p, t, known); settled {
 		p.finish(result, nil)
 		return next, true, nil
 	}
@@ -124,9 +125,9 @@ func (l *Log) entryOf(ctx context.Context, form, submission string) (*Entry, err
 }
 
 // settle tells whether the log says it already, and keeps aside what contradicts it.
-func (l *Log) settle(ctx context.Context, p *pending, known *Entry) (Result, bool) {
+func (l *Log) settle(ctx context.Context, p *pending, t *tail, known *Entry) (Result, bool) {
 	switch {
-	case known == nil && l.isStale(p):
+	case known == nil && l.isStale(p, t):
 		return Stale, true
 	case known == nil:
 		return Stored, false
@@ -144,10 +145,18 @@ func (l *Log) settle(ctx context.Context, p *pending, known *Entry) (Result, boo
 	}
 }
 
-// isStale tells news of a time from which nothing is left.
-func (l *Log) isStale(p *pending) bool {
-	floor, found := l.floors.Load(p.Form)
-	return found && !p.Deleted && !p.Time.IsZero() && p.Time.Before(floor.(*logv1.Floor).GetTime().AsTime())
+// isStale tells news of a time from which nothing is left. Retention by size knows when what it took came, not when it happened: what Tally
+// still repeats may come for the first time, unless this process remembers it.
+func (l *Log) isStale(p *pending, t *tail) bool {
+	found, ok := l.floors.Load(p.Form)
+	if !ok || p.Deleted || p.Time.IsZero() {
+		return false
+	}
+	floor := found.(*logv1.Floor)
+	if !p.Time.Before(floor.GetTime().AsTime()) {
+		return false
+	}
+	return !floor.GetCrowdedOut() || time.Since(p.Time) > window || t.known.remembers(p.Submission)
 }
 
 // sameData tells whether two deliveries say the same of a submission. Another webhook of the form delivers it under another event id.

@@ -17,6 +17,8 @@ import (
 const (
 	// window is how far back every comparison looks: longer than Tally repeats a delivery, so that what it gave up on is found.
 	window = 48 * time.Hour
+	// sweepEvery is how long a deletion may go unseen that a new submission makes up for in Tally's count.
+	sweepEvery = 24 * time.Hour
 	// skew is how far clocks and the order of arrival may be apart.
 	skew = time.Minute
 	// grain is how exact Tally's times are: one is up to this much before what happened.
@@ -31,7 +33,7 @@ const (
 var errNoEnd = errors.New("the list of submissions does not end")
 
 // reconcile compares a form's log with Tally's own list and logs what is missing. A list of recent ones is enough where the number of all
-// tells that nothing else changed; where it does not, all since the log began are compared.
+// tells that nothing else changed; where it does not, and once a day, all since the log began are compared.
 func (k *Keeper) reconcile(ctx context.Context, form string) error {
 	f, err := k.config.Log.Form(ctx, form)
 	if err != nil {
@@ -52,6 +54,9 @@ func (k *Keeper) reconcile(ctx context.Context, form string) error {
 	k.config.Found(form, c.missing, c.deleted)
 	_, err = k.config.Log.UpdateForm(ctx, form, func(f *logv1.Form) bool {
 		f.ReconcileTime, f.Uncounted = timestamppb.New(c.begun), c.completed-c.live()
+		if c.swept {
+			f.SweepTime = f.GetReconcileTime()
+		}
 		return true
 	})
 	return err
@@ -86,6 +91,7 @@ type comparison struct {
 	oldest   time.Time       // of those
 	listed   map[string]bool // submissions that Tally listed
 
+	swept            bool  // all was compared
 	completed        int64 // how many Tally has
 	missing, deleted int
 }
@@ -115,7 +121,7 @@ func (c *comparison) load(ctx context.Context) (err error) {
 // compare reads what may have changed since the last comparison.
 func (c *comparison) compare(ctx context.Context, f *logv1.Form) error {
 	since := f.GetReconcileTime().AsTime().Add(-window)
-	whole := f.GetReconcileTime() == nil || since.Before(c.begin)
+	whole := f.GetReconcileTime() == nil || since.Before(c.begin) || c.begun.Sub(f.GetSweepTime().AsTime()) > sweepEvery
 	var err error
 	if whole {
 		err = c.sweepAll(ctx)
@@ -213,6 +219,7 @@ func (c *comparison) sweepAll(ctx context.Context) error {
 		c.logged[id] = false
 		c.deleted++
 	}
+	c.swept = true
 	return nil
 }
 

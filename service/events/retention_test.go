@@ -2,7 +2,9 @@ package events_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,7 +33,9 @@ func (u *unpurging) Purge(ctx context.Context, filter string, before uint64) err
 func (w *world) on(s events.Store) {
 	w.t.Helper()
 	w.log.Close()
-	w.log = events.OpenLog(s, w.logger, events.Observer{})
+	w.log = events.OpenLog(s, w.logger, events.Observer{Gap: func(form string, first, last uint64) {
+		w.t.Errorf("entries %d to %d of form %s are told as lost", first, last, form)
+	}})
 	w.t.Cleanup(w.log.Close)
 }
 
@@ -88,6 +92,105 @@ func testRetainTakesLater(t *testing.T, on engine) {
 			}
 		})
 	}
+}
+
+// asking is a store that counts how often it is asked for the mark of an erased entry.
+type asking struct {
+	*store.Store
+
+	marks atomic.Int32
+}
+
+func (a *asking) Last(ctx context.Context, filter string) (store.Message, bool, error) {
+	if strings.HasPrefix(filter, "er.") {
+		a.marks.Add(1)
+	}
+	return a.Store.Last(ctx, filter)
+}
+
+// rest returns what a reader has left.
+func (w *world) rest(r *events.Reader) (got []string) {
+	w.t.Helper()
+	for {
+		next, err := r.Next(w.t.Context())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if next == nil {
+			return got
+		}
+		got = append(got, say(next))
+	}
+}
+
+// A reader that retention overtakes has lost nothing, and does not ask for each entry where it is.
+func TestRetainOvertakes(t *testing.T) { onEach(t, testRetainOvertakes) }
+
+func testRetainOvertakes(t *testing.T, on engine) {
+	w := newWorld(t, on)
+	w.begun("f")
+	a := &asking{Store: w.store}
+	w.on(a)
+	for i := range 30 {
+		w.add(delivered("f", fmt.Sprint(i+1)), events.Stored)
+	}
+	m, found, err := w.store.Last(t.Context(), "ev.f.25")
+	if err != nil || !found {
+		t.Fatalf("Last() = %v, %v", found, err)
+	}
+	forms := []string{"f"} // so many that few entries of each are read at once
+	for i := range 40 {
+		forms = append(forms, fmt.Sprintf("other%d", i))
+	}
+	r, err := w.log.Read(t.Context(), events.Selection{Forms: forms}, placeZero)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for range 3 {
+		next, err := r.Next(t.Context())
+		if err != nil || next == nil {
+			t.Fatalf("Next() = %v, %v", next, err)
+		}
+		got = append(got, say(next))
+	}
+	if err := w.log.Retain(t.Context(), "f", m.Time.Add(time.Nanosecond)); err != nil {
+		t.Fatal(err)
+	}
+	got = append(got, w.rest(r)...)
+	want := []string{"f 1 1", "f 2 2", "f 3 3", "f 4 4", "f 5 5", "f 6 6", "f 7 7", "f 8 8", "f 26 26", "f 27 27", "f 28 28", "f 29 29", "f 30 30"}
+	if !slices.Equal(got, want) {
+		t.Errorf("events are %q, want %q", got, want)
+	}
+	if n := a.marks.Load(); n > 1 {
+		t.Errorf("the store is asked for %d marks, want 1 at most", n)
+	}
+}
+
+// Retention by size goes by when entries came. What happened before and comes later, as Tally repeats it, is logged; what was there once
+// is not, nor what is older than Tally repeats.
+func TestLateIsLogged(t *testing.T) { onEach(t, testLateIsLogged) }
+
+func testLateIsLogged(t *testing.T, on engine) {
+	w := newWorld(t, on)
+	w.begun("f")
+	at := func(submission string, ago time.Duration) events.News {
+		news := delivered("f", submission)
+		news.Time = time.Now().Add(-ago)
+		return news
+	}
+	w.add(at("a", 20*time.Hour), events.Stored)
+	w.add(at("b", 20*time.Hour), events.Stored)
+	w.scrub(150)
+	if n := w.left("ev.f.*"); n != 1 {
+		t.Fatalf("left are %d entries, want 1: the test takes the other one", n)
+	}
+	w.add(at("late", 30*time.Hour), events.Stored)
+	w.add(at("a", 20*time.Hour), events.Stale)
+	w.add(at("ancient", 50*time.Hour), events.Stale)
+	w.reopen()
+	w.add(at("later", 30*time.Hour), events.Stored)
+	w.add(at("ancient", 50*time.Hour), events.Stale)
 }
 
 // What one replica takes away no other one holds on to, in memory, nor lets come again.

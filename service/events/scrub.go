@@ -152,7 +152,7 @@ func (l *Log) shrink(ctx context.Context, form string, over int64) error {
 		for i, m := range messages {
 			last := !more && i == len(messages)-1
 			if !gone.IsZero() && (over <= 0 || last) {
-				return l.cut(ctx, form, m, &logv1.Floor{Time: timestamppb.New(gone)})
+				return l.cut(ctx, form, m, &logv1.Floor{Time: timestamppb.New(gone), CrowdedOut: true})
 			}
 			over -= int64(len(m.Data))
 			from, gone = m.Position+1, m.Time.Add(time.Nanosecond)

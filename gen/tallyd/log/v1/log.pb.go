@@ -391,12 +391,14 @@ type Form struct {
 	Floor *Floor `protobuf:"bytes,4,opt,name=floor,proto3" json:"floor,omitempty"`
 	// Webhook that tallyd keeps at Tally; unset where it keeps none.
 	Webhook *Webhook `protobuf:"bytes,5,opt,name=webhook,proto3" json:"webhook,omitempty"`
-	// When the log was last compared with Tally's own list, all of it.
+	// When the log was last compared with Tally's own list.
 	ReconcileTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=reconcile_time,json=reconcileTime,proto3" json:"reconcile_time,omitempty"`
-	// Completed submissions that Tally counted then beyond those of the log.
+	// Completed submissions that Tally counted then beyond those of the log, and those that retention has taken since.
 	Uncounted int64 `protobuf:"varint,7,opt,name=uncounted,proto3" json:"uncounted,omitempty"`
 	// The last entry when the log was last walked through: should it be lost, the log still does not use its number again.
-	Checkpoint    *Floor `protobuf:"bytes,8,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Checkpoint *Floor `protobuf:"bytes,8,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// When all of the log was last compared with Tally's own list, and not what is recent alone.
+	SweepTime     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=sweep_time,json=sweepTime,proto3" json:"sweep_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -487,6 +489,13 @@ func (x *Form) GetCheckpoint() *Floor {
 	return nil
 }
 
+func (x *Form) GetSweepTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SweepTime
+	}
+	return nil
+}
+
 // Floor is an entry of a form's log, by which the one behind it is known.
 type Floor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -497,7 +506,9 @@ type Floor struct {
 	// Checksum of that entry, by which the one behind it still names it.
 	Checksum uint32 `protobuf:"fixed32,3,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	// Whatever came before this time is gone.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// It went to make room, and not for its age: what happened before that time may be yet to come.
+	CrowdedOut    bool `protobuf:"varint,5,opt,name=crowded_out,json=crowdedOut,proto3" json:"crowded_out,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -558,6 +569,13 @@ func (x *Floor) GetTime() *timestamppb.Timestamp {
 		return x.Time
 	}
 	return nil
+}
+
+func (x *Floor) GetCrowdedOut() bool {
+	if x != nil {
+		return x.CrowdedOut
+	}
+	return false
 }
 
 // Webhook is a webhook that tallyd keeps.
@@ -860,7 +878,7 @@ const file_tallyd_log_v1_log_proto_rawDesc = "" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1a\n" +
 	"\bchecksum\x18\x02 \x01(\aR\bchecksum\x12+\n" +
 	"\x11previous_checksum\x18\x03 \x01(\aR\x10previousChecksum\x12\x1a\n" +
-	"\bposition\x18\x04 \x01(\x04R\bposition\"\x8a\x03\n" +
+	"\bposition\x18\x04 \x01(\x04R\bposition\"\xc5\x03\n" +
 	"\x04Form\x12\x17\n" +
 	"\aform_id\x18\x01 \x01(\tR\x06formId\x129\n" +
 	"\n" +
@@ -873,12 +891,16 @@ const file_tallyd_log_v1_log_proto_rawDesc = "" +
 	"\tuncounted\x18\a \x01(\x03R\tuncounted\x124\n" +
 	"\n" +
 	"checkpoint\x18\b \x01(\v2\x14.tallyd.log.v1.FloorR\n" +
-	"checkpoint\"\x8b\x01\n" +
+	"checkpoint\x129\n" +
+	"\n" +
+	"sweep_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tsweepTime\"\xac\x01\n" +
 	"\x05Floor\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\x12\x1a\n" +
 	"\bchecksum\x18\x03 \x01(\aR\bchecksum\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\\\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1f\n" +
+	"\vcrowded_out\x18\x05 \x01(\bR\n" +
+	"crowdedOut\"\\\n" +
 	"\aWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12/\n" +
@@ -950,17 +972,18 @@ var file_tallyd_log_v1_log_proto_depIdxs = []int32{
 	6,  // 7: tallyd.log.v1.Form.webhook:type_name -> tallyd.log.v1.Webhook
 	10, // 8: tallyd.log.v1.Form.reconcile_time:type_name -> google.protobuf.Timestamp
 	5,  // 9: tallyd.log.v1.Form.checkpoint:type_name -> tallyd.log.v1.Floor
-	10, // 10: tallyd.log.v1.Floor.time:type_name -> google.protobuf.Timestamp
-	7,  // 11: tallyd.log.v1.Webhook.secrets:type_name -> tallyd.log.v1.Secret
-	10, // 12: tallyd.log.v1.Secret.replace_time:type_name -> google.protobuf.Timestamp
-	1,  // 13: tallyd.log.v1.Write.state:type_name -> tallyd.log.v1.WriteState
-	10, // 14: tallyd.log.v1.Write.lease_time:type_name -> google.protobuf.Timestamp
-	10, // 15: tallyd.log.v1.Write.begin_time:type_name -> google.protobuf.Timestamp
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	10, // 10: tallyd.log.v1.Form.sweep_time:type_name -> google.protobuf.Timestamp
+	10, // 11: tallyd.log.v1.Floor.time:type_name -> google.protobuf.Timestamp
+	7,  // 12: tallyd.log.v1.Webhook.secrets:type_name -> tallyd.log.v1.Secret
+	10, // 13: tallyd.log.v1.Secret.replace_time:type_name -> google.protobuf.Timestamp
+	1,  // 14: tallyd.log.v1.Write.state:type_name -> tallyd.log.v1.WriteState
+	10, // 15: tallyd.log.v1.Write.lease_time:type_name -> google.protobuf.Timestamp
+	10, // 16: tallyd.log.v1.Write.begin_time:type_name -> google.protobuf.Timestamp
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_tallyd_log_v1_log_proto_init() }
