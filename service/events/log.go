@@ -25,6 +25,7 @@ type Store interface {
 	Purge(ctx context.Context, filter string, before uint64) error
 	State(ctx context.Context) (store.State, error)
 	Identity() string
+	Room() error
 	Get(ctx context.Context, key string) (store.Record, error)
 	Put(ctx context.Context, r store.Record) (store.Record, error)
 	Remove(ctx context.Context, key string) error

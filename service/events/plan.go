@@ -93,6 +93,10 @@ func (l *Log) continueAt(ctx context.Context, t *tail, last store.Message) error
 
 // plan says what to write for a piece of news, or finishes it where there is nothing to write.
 func (l *Log) plan(ctx context.Context, p *pending) (next plan, done bool, err error) {
+	if err := l.store.Room(); err != nil && !p.Deleted {
+		p.finish(0, err) // what makes room goes on
+		return next, true, nil
+	}
 	t, err := l.tailOf(ctx, p.Form)
 	if err != nil {
 		return next, false, err

@@ -64,6 +64,7 @@ type Store struct {
 	engine *engine
 	down   error // why there is no engine
 	closed bool
+	short  bool // the disk is full, and the reserve is spent
 	// identity tells this log of a cluster from another one.
 	identity string
 
@@ -152,6 +153,9 @@ func (s *Store) Close() {
 func (s *Store) Err() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if s.down == nil && s.short {
+		return ErrFull
+	}
 	return s.down
 }
 

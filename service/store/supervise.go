@@ -10,12 +10,20 @@ const (
 	// firstPause and longestPause are between attempts to open an engine that failed.
 	firstPause   = 100 * time.Millisecond
 	longestPause = 5 * time.Second
+	// roomPause is between attempts to make the reserve again.
+	roomPause = time.Second
 )
 
 // begin opens the engine for the first time, and then supervises it. What is wrong from the start is not tried again: somebody set it up
 // so.
 func (s *Store) begin(ctx context.Context) {
 	e, err := s.open(ctx)
+	if err != nil && isFull(err) && s.spend() {
+		e, err = s.open(ctx)
+	}
+	if err == nil {
+		s.restore()
+	}
 	s.mu.Lock()
 	if err == nil {
 		s.engine, s.down = e, nil
@@ -26,7 +34,7 @@ func (s *Store) begin(ctx context.Context) {
 	s.wrong = err
 	close(s.opened)
 	if err == nil {
-		s.config.Changed(nil)
+		s.config.Changed(s.Room())
 		s.supervise(ctx)
 	}
 }
@@ -45,24 +53,36 @@ func (s *Store) supervise(ctx context.Context) {
 		if !s.reopen(ctx) {
 			return
 		}
+		s.restore()
 		s.config.Log.Info("the log of events is open again")
-		s.config.Changed(nil)
+		s.config.Changed(s.Room())
 	}
 }
 
-// wait returns why the engine must be opened anew.
+// wait returns why the engine must be opened anew. Meanwhile it makes the reserve again as soon as there is room.
 func (s *Store) wait(ctx context.Context) error {
 	var failed <-chan error
 	if e, err := s.current(ctx); err == nil && e.server != nil {
 		failed = e.server.log.failed
 	}
-	select {
-	case err := <-failed:
-		return unavailable(err)
-	case err := <-s.broken:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		var again <-chan time.Time
+		if s.Room() != nil {
+			again = time.After(roomPause)
+		}
+		select {
+		case err := <-failed:
+			return unavailable(err)
+		case err := <-s.broken:
+			return err
+		case <-again:
+			if s.restore(); s.Room() == nil {
+				s.config.Log.Info("the disk of the log of events has room again")
+				s.config.Changed(nil)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
@@ -98,6 +118,9 @@ func (s *Store) reopen(ctx context.Context) bool {
 				return true
 			}
 			e.close()
+		}
+		if isFull(err) && s.spend() {
+			pause = firstPause
 		}
 		err = s.redact(err)
 		s.config.Log.Warn("the log of events cannot be opened", slog.String("error", err.Error()))

@@ -56,8 +56,13 @@ func ready(t *testing.T, p *process) string {
 
 // post delivers a submission and returns the status, 0 for no answer.
 func post(ctx context.Context, address, submission string) int {
+	return postSized(ctx, address, submission, 1500)
+}
+
+// postSized is post of at least so many bytes.
+func postSized(ctx context.Context, address, submission string, size int) int {
 	body := fmt.Appendf(nil, `{"eventId":"e","eventType":"FORM_RESPONSE","createdAt":%q,"data":{"formId":%q,"submissionId":%q,"filler":%q}}`,
-		time.Now().UTC().Format(time.RFC3339Nano), penForm, submission, strings.Repeat("x", 1500))
+		time.Now().UTC().Format(time.RFC3339Nano), penForm, submission, strings.Repeat("x", size))
 	mac := hmac.New(sha256.New, []byte(penSecret))
 	mac.Write(body)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
@@ -378,6 +383,11 @@ func TestRow93DiskRefuses(t *testing.T) {
 
 // awaitHealth waits until a health name has a status.
 func (p *process) awaitHealth(t *testing.T, name, want string) {
+	t.Helper()
+	p.awaitHealthFor(t, name, want, patience)
+}
+
+func (p *process) awaitHealthFor(t *testing.T, name, want string, patience time.Duration) {
 	t.Helper()
 	client := healthpb.NewHealthClient(p.dial(t))
 	for limit := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
