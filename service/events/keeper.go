@@ -12,8 +12,8 @@ import (
 	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
 )
 
-// noted is how exact the time is at which a form was last watched: noting it costs a write.
-const noted = time.Hour
+// mostNoted bounds how exact the time is at which a form was last watched: noting it costs a write.
+const mostNoted = time.Hour
 
 // KeeperConfig is what a Keeper needs.
 type KeeperConfig struct {
@@ -72,6 +72,9 @@ func (k *Keeper) Watching(ctx context.Context, forms []string) error {
 	return k.watch(ctx, forms, time.Now())
 }
 
+// noted is how old a note that a form is watched may be: where logs live for less than an hour, an hour is too old.
+func (k *Keeper) noted() time.Duration { return min(mostNoted, k.config.Retention/4) }
+
 // watch notes that forms are watched. The log of one that has none begins at a time.
 func (k *Keeper) watch(ctx context.Context, forms []string, since time.Time) error {
 	for _, form := range forms {
@@ -83,13 +86,12 @@ func (k *Keeper) watch(ctx context.Context, forms []string, since time.Time) err
 			if f.GetBeginTime() == nil {
 				f.Floor, failure = k.config.Log.ended(ctx, form)
 			}
-			return failure == nil && watched(f, since)
+			return failure == nil && k.watched(f, since)
 		})
 		if err = errors.Join(err, failure); err != nil {
 			return err
 		}
-		k.know(form)
-		k.note(form)
+		k.know(form, time.Now())
 	}
 	return nil
 }
@@ -99,26 +101,20 @@ func (k *Keeper) justNoted(form string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := k.states[form]
-	return s != nil && time.Since(s.watched) < noted
-}
-
-func (k *Keeper) note(form string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if s := k.states[form]; s != nil {
-		s.watched = time.Now()
-	}
+	return s != nil && time.Since(s.watched) < k.noted()
 }
 
 // watched notes that a form is watched now.
-func watched(f *logv1.Form, since time.Time) bool {
+func (k *Keeper) watched(f *logv1.Form, since time.Time) bool {
 	now := time.Now()
-	if f.GetBeginTime() != nil && now.Sub(f.GetWatchTime().AsTime()) < noted {
+	if f.GetBeginTime() != nil && now.Sub(f.GetWatchTime().AsTime()) < k.noted() {
 		return false
 	}
 	f.WatchTime = timestamppb.New(now)
 	if f.GetBeginTime() == nil {
 		f.BeginTime = timestamppb.New(since)
+		// Another replica may have noted its comparison just when the log before was closed.
+		f.ReconcileTime, f.Uncounted = nil, 0
 	}
 	return true
 }
@@ -142,13 +138,15 @@ func (k *Keeper) Polls(forms []string) time.Duration {
 	return 0
 }
 
-// know makes sure that a form is looked after, at once if it is new.
-func (k *Keeper) know(form string) {
+// know makes sure that a form is looked after, at once if it is new. It was watched at a time; zero where nobody here watched it.
+func (k *Keeper) know(form string, watched time.Time) {
 	k.mu.Lock()
-	_, known := k.states[form]
+	s, known := k.states[form]
 	if !known {
-		k.states[form] = &FormState{Form: form, Webhook: "none"}
+		s = &FormState{Form: form, Webhook: hookNone}
+		k.states[form] = s
 	}
+	s.watched = laterOf(s.watched, watched)
 	k.mu.Unlock()
 	if !known {
 		k.kick()
@@ -193,7 +191,7 @@ func (k *Keeper) Run(ctx context.Context) {
 		case <-time.After(pause):
 			if forms, err := k.config.Log.Forms(ctx); err == nil {
 				for _, form := range forms {
-					k.know(form)
+					k.know(form, time.Time{})
 				}
 			}
 		}
@@ -243,35 +241,20 @@ func (k *Keeper) dueForms() (forms []string) {
 	return forms
 }
 
-// abandoned tells of a form that nobody has watched for as long as its events are kept: nothing of it is left to lose.
-func (k *Keeper) abandoned(f *logv1.Form) bool {
-	return f.GetWatchTime() != nil && time.Since(f.GetWatchTime().AsTime()) > k.config.Retention && k.config.Hub.Watchers(f.GetFormId()) == 0
-}
-
-// abandon ends the log of a form, and its webhook.
-func (k *Keeper) abandon(ctx context.Context, f *logv1.Form) error {
-	if id := f.GetWebhook().GetId(); id != "" && k.config.PublicURL != "" {
-		if err := k.config.Upstream.RemoveWebhook(ctx, id); err != nil {
-			return err
-		}
-	}
-	if err := k.config.Log.Remove(ctx, f.GetFormId()); err != nil {
-		return err
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.states, f.GetFormId())
-	k.config.Logger.Info("the log of a form that nobody watches is closed", slog.String("form", f.GetFormId()))
-	return nil
-}
-
 // lookAfter sees to a form's webhook and compares its log with Tally's list.
 func (k *Keeper) lookAfter(ctx context.Context, form string, hooks *hooks) {
 	f, err := k.config.Log.Form(ctx, form)
+	if err == nil && f.GetBeginTime() == nil {
+		k.closed(ctx, form)
+		return
+	}
 	if err == nil && k.abandoned(f) {
 		if err = k.abandon(ctx, f); err == nil {
 			return
 		}
+	}
+	if err == nil && k.config.Hub.Watchers(form) > 0 {
+		err = k.Watching(ctx, []string{form}) // for the other replicas, which do not see who watches here
 	}
 	webhook, unregistered := "unknown", err
 	if err == nil {

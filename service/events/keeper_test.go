@@ -30,12 +30,17 @@ func newKept(t *testing.T, on engine, url string) *kept {
 	return k
 }
 
-// keep runs a keeper.
-func (k *kept) keep(url string) {
-	k.keeper = events.NewKeeper(events.KeeperConfig{
+// keeperConfig is what a keeper needs.
+func (k *kept) keeperConfig(url string) events.KeeperConfig {
+	return events.KeeperConfig{
 		Log: k.log, Hub: k.hub, Upstream: k.tally, PublicURL: url, Reconcile: time.Hour, Poll: time.Hour, Retention: 24 * time.Hour,
 		Found: func(string, int, int) { k.passed <- struct{}{} }, Logger: slog.New(slog.DiscardHandler),
-	})
+	}
+}
+
+// keep runs a keeper.
+func (k *kept) keep(url string) {
+	k.keeper = events.NewKeeper(k.keeperConfig(url))
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { k.keeper.Run(ctx) })
@@ -291,53 +296,6 @@ func testRetain(t *testing.T, on engine) {
 	k.keep("")
 	k.add(old, events.Stale)
 	k.want("f 4 c")
-	if len(k.gaps) > 0 {
-		t.Errorf("gaps told are %q, want none", k.gaps)
-	}
-}
-
-// A form that nobody has watched for long is forgotten, and its webhook with it.
-func TestAbandon(t *testing.T) { onEach(t, testAbandon) }
-
-func testAbandon(t *testing.T, on engine) {
-	k := newKept(t, on, "https://hooks.example.com")
-	k.begin()
-	k.add(delivered("f", "a"), events.Stored)
-	before, err := k.log.Latest(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = k.log.UpdateForm(t.Context(), "f", func(f *logv1.Form) bool {
-		f.WatchTime.Seconds -= 25 * 60 * 60
-		return true
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.keeper.Check("f")
-	for deadline := time.Now().Add(5 * time.Second); len(k.keeper.States()) > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the form is still known: %+v", k.keeper.States())
-		}
-	}
-	if forms, err := k.log.Forms(t.Context()); len(forms) > 0 || err != nil || len(k.tally.hooks) > 0 {
-		t.Errorf("left are forms %q, webhooks %v, %v", forms, k.tally.hooks, err)
-	}
-	// Whoever comes back has missed what came while nobody kept a log, and must hear of it.
-	k.begin()
-	if left, err := k.log.Left(t.Context(), []string{"f"}, before); err != nil || left == before {
-		t.Errorf("Left(%v) = %v, %v, want that the token is too old", before, left, err)
-	}
-	k.want()
-	after, err := k.log.Latest(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if left, err := k.log.Left(t.Context(), []string{"f"}, after); err != nil || left != after {
-		t.Errorf("Left(%v) = %v, %v, want the same", after, left, err)
-	}
-	k.add(delivered("f", "b"), events.Stored)
-	k.want("f 2 b") // no number is used twice
 	if len(k.gaps) > 0 {
 		t.Errorf("gaps told are %q, want none", k.gaps)
 	}

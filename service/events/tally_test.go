@@ -25,6 +25,7 @@ type pretended struct {
 	broken   error           // of every call
 	deaf     bool            // makes webhooks and says that it failed
 	made     int             // webhooks
+	removing func()          // is called before a webhook is removed
 }
 
 var errBroken = errors.New("Tally is broken") //nolint:staticcheck // its name
@@ -102,6 +103,9 @@ func (p *pretended) SetWebhook(_ context.Context, w events.Webhook) (string, err
 }
 
 func (p *pretended) RemoveWebhook(_ context.Context, id string) error {
+	if p.removing != nil {
+		p.removing()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hooks = slices.DeleteFunc(p.hooks, func(w events.Webhook) bool { return w.ID == id })
