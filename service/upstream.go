@@ -169,9 +169,10 @@ func (u *Upstream) Webhooks(ctx context.Context) ([]events.Webhook, error) {
 		}
 		return page.GetNextPageToken(), err
 	})
-	// Tally refuses this list until the account has its first webhook.
-	if errors.Is(unknown(err), policy.ErrUnknown) {
-		return nil, nil
+	failure, ok := errors.AsType[*tally.Error](err)
+	denied := ok && failure.Kind == tally.KindFeature && failure.Status == http.StatusUnauthorized // though the key is good
+	if denied || answered(err, http.StatusForbidden) {
+		err = errors.Join(events.ErrListRefused, err)
 	}
 	return all, err
 }

@@ -80,3 +80,27 @@ func TestUndelivered(t *testing.T) {
 		t.Errorf("Undelivered() = %q, %v, want %q", got, err, want)
 	}
 }
+
+// Tally refuses the list of webhooks until there is one; what else goes wrong does not say that there is none.
+func TestWebhooksRefused(t *testing.T) {
+	tests := []struct {
+		name        string
+		status      int
+		body        string
+		wantRefused bool
+	}{
+		{"refused although the key is good", 401, "Unauthorized", true},
+		{"forbidden", 403, `{"message":"forbidden"}`, true},
+		{"not found", 404, `{"message":"Webhooks were not found"}`, false},
+		{"to be paid", 402, `{"message":"pay"}`, false},
+		{"down", 503, "<html>", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := answering(t, test.status, test.body).Webhooks(t.Context())
+			if err == nil || errors.Is(err, events.ErrListRefused) != test.wantRefused {
+				t.Errorf("Webhooks() = %v, want that the list is refused: %v", err, test.wantRefused)
+			}
+		})
+	}
+}

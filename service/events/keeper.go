@@ -217,15 +217,12 @@ func (k *Keeper) untilDue() time.Duration {
 
 // pass looks after every form that is due.
 func (k *Keeper) pass(ctx context.Context) {
-	var hooks *hooks
+	list := sync.OnceValue(func() *hooks { return k.hooks(ctx) })
 	for _, form := range k.dueForms() {
 		if ctx.Err() != nil {
 			return
 		}
-		if hooks == nil {
-			hooks = k.hooks(ctx)
-		}
-		k.lookAfter(ctx, form, hooks)
+		k.lookAfter(ctx, form, list)
 	}
 }
 
@@ -242,7 +239,7 @@ func (k *Keeper) dueForms() (forms []string) {
 }
 
 // lookAfter sees to a form's webhook and compares its log with Tally's list.
-func (k *Keeper) lookAfter(ctx context.Context, form string, hooks *hooks) {
+func (k *Keeper) lookAfter(ctx context.Context, form string, list func() *hooks) {
 	f, err := k.config.Log.Form(ctx, form)
 	if err == nil && f.GetBeginTime() == nil {
 		k.closed(ctx, form)
@@ -256,9 +253,9 @@ func (k *Keeper) lookAfter(ctx context.Context, form string, hooks *hooks) {
 	if err == nil && k.config.Hub.Watchers(form) > 0 {
 		err = k.Watching(ctx, []string{form}) // for the other replicas, which do not see who watches here
 	}
-	webhook, unregistered := "unknown", err
+	webhook, unregistered := hookUnknown, err
 	if err == nil {
-		webhook, unregistered = k.register(ctx, form, hooks)
+		webhook, unregistered = k.register(ctx, form, list)
 		k.warn("the webhook of a form cannot be kept", form, unregistered)
 		// All the more where no webhook tells of the form: events come late then, but they come.
 		err = k.reconcile(ctx, form)

@@ -203,67 +203,6 @@ func testReconcileFails(t *testing.T, on engine) {
 	}
 }
 
-// One webhook of ours is made for a form, kept as it should be, and found again by whoever comes later.
-func TestRegister(t *testing.T) { onEach(t, testRegister) }
-
-func testRegister(t *testing.T, on engine) {
-	k := newKept(t, on, "https://hooks.example.com")
-	k.tally.hooks = []events.Webhook{{ID: "theirs", Form: "f", URL: "https://elsewhere.example.com/hooks/f", Enabled: true}}
-	k.tally.deaf = true // the first one is made, and nobody hears of it
-	k.tally.submit("a", time.Now().Add(time.Minute))
-	if err := k.keeper.Watching(t.Context(), []string{"f"}); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(5 * time.Second); k.keeper.States()[0].Failure == ""; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nobody hears of the failure")
-		}
-	}
-	k.want("f 1 a") // what no webhook tells of is found by asking
-	if k.keeper.States()[0].Compared.IsZero() {
-		t.Error("nobody hears that the log was compared")
-	}
-	k.tally.mu.Lock()
-	k.tally.deaf = false
-	k.tally.mu.Unlock()
-	k.check()
-	good := k.tally.hooks[1]
-	secrets, err := k.log.Secrets(t.Context(), "f")
-	if err != nil || len(secrets) != 1 || good.Secret != secrets[0] || len(good.Secret) < 40 || good.URL != "https://hooks.example.com/hooks/f" || !good.Enabled {
-		t.Fatalf("webhook is %+v, secrets are %d, %v", good, len(secrets), err)
-	}
-	for name, spoil := range map[string]func(*events.Webhook){
-		"disabled":      func(w *events.Webhook) { w.Enabled = false },
-		"elsewhere":     func(w *events.Webhook) { w.URL = "https://elsewhere.example.com" },
-		"other secret":  func(w *events.Webhook) { w.Secret = "x" },
-		"of other form": func(w *events.Webhook) { w.Form = "g" },
-	} {
-		k.tally.mu.Lock()
-		spoil(&k.tally.hooks[1])
-		k.tally.mu.Unlock()
-		k.check()
-		if got := k.tally.hooks[1]; got != good {
-			t.Errorf("%s: webhook is %+v, want %+v", name, got, good)
-		}
-	}
-	k.tally.mu.Lock()
-	k.tally.hooks = k.tally.hooks[:1] // deleted
-	k.tally.mu.Unlock()
-	k.check()
-	if len(k.tally.hooks) != 2 || k.tally.made != 2 || k.tally.hooks[1].Secret != good.Secret {
-		t.Errorf("webhooks are %+v after %d were made, want another one in its place", k.tally.hooks, k.tally.made)
-	}
-
-	if err := k.keeper.RotateSecret(t.Context(), "f"); err != nil {
-		t.Fatal(err)
-	}
-	k.check()
-	secrets, err = k.log.Secrets(t.Context(), "f")
-	if err != nil || len(secrets) != 2 || secrets[1] != good.Secret || k.tally.hooks[1].Secret != secrets[0] || secrets[0] == secrets[1] {
-		t.Errorf("after a rotation Tally has the new one: %v, both count: %v, %v", k.tally.hooks[1].Secret == secrets[0], len(secrets) == 2, err)
-	}
-}
-
 // What retention takes is no loss, is told to tokens from before, and does not come back.
 func TestRetain(t *testing.T) { onEach(t, testRetain) }
 

@@ -26,6 +26,8 @@ type pretended struct {
 	deaf     bool            // makes webhooks and says that it failed
 	made     int             // webhooks
 	removing func()          // is called before a webhook is removed
+	listed   func()          // is called when the webhooks were read, before they are told
+	refusing bool            // refuses the list of webhooks
 }
 
 var errBroken = errors.New("Tally is broken") //nolint:staticcheck // its name
@@ -75,8 +77,19 @@ func (p *pretended) Submission(_ context.Context, _, id string) (events.Item, er
 func (p *pretended) Forms(context.Context, string) ([]string, error) { return p.forms, p.broken }
 
 func (p *pretended) Webhooks(context.Context) ([]events.Webhook, error) {
+	hooks, err := p.readHooks()
+	if p.listed != nil {
+		p.listed()
+	}
+	return hooks, err
+}
+
+func (p *pretended) readHooks() ([]events.Webhook, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.refusing {
+		return nil, events.ErrListRefused
+	}
 	return slices.Clone(p.hooks), p.broken
 }
 
