@@ -28,6 +28,8 @@ type KeeperConfig struct {
 	Reconcile, Poll time.Duration
 	// Retention is how long a log lives on that nobody watches.
 	Retention time.Duration
+	// SecretAge is how old the secret of a webhook gets before another one takes its place; 0 for no end.
+	SecretAge time.Duration
 	// Found is told what a comparison found: submissions that were missing, or deletions that nobody told of. It must be quick. May be nil.
 	Found func(form string, missing, deleted int)
 	// Logger gets what operators should see.

@@ -20,11 +20,13 @@ type kept struct {
 	keeper *events.Keeper
 	passed chan struct{} // a comparison has ended
 	stop   func()
+
+	secretAge time.Duration
 }
 
 func newKept(t *testing.T, on engine, url string) *kept {
 	t.Helper()
-	k := &kept{world: newWorld(t, on), tally: &pretended{}, passed: make(chan struct{}, 100)}
+	k := &kept{world: newWorld(t, on), tally: &pretended{}, passed: make(chan struct{}, 100), secretAge: 90 * day}
 	k.keep(url)
 	t.Cleanup(func() { k.stop() })
 	return k
@@ -33,7 +35,7 @@ func newKept(t *testing.T, on engine, url string) *kept {
 // keeperConfig is what a keeper needs.
 func (k *kept) keeperConfig(url string) events.KeeperConfig {
 	return events.KeeperConfig{
-		Log: k.log, Hub: k.hub, Upstream: k.tally, PublicURL: url, Reconcile: time.Hour, Poll: time.Hour, Retention: 24 * time.Hour,
+		Log: k.log, Hub: k.hub, Upstream: k.tally, PublicURL: url, Reconcile: time.Hour, Poll: time.Hour, Retention: 24 * time.Hour, SecretAge: k.secretAge,
 		Found: func(string, int, int) { k.passed <- struct{}{} }, Logger: slog.New(slog.DiscardHandler),
 	}
 }

@@ -84,7 +84,7 @@ func (k *Keeper) register(ctx context.Context, form string, list func() *hooks) 
 	case len(ours) == 0:
 		return k.create(ctx, form, address)
 	default:
-		return k.keepOne(ctx, f, wanted(f, address), ours)
+		return k.keepOne(ctx, form, address, ours)
 	}
 }
 
@@ -110,7 +110,7 @@ func (k *Keeper) create(ctx context.Context, form, address string) (string, erro
 		return hookUnknown, err
 	}
 	if len(ours) > 0 {
-		return k.keepOne(ctx, f, wanted(f, address), ours)
+		return k.keepOne(ctx, form, address, ours)
 	}
 	id, err := k.config.Upstream.SetWebhook(limited, wanted(f, address))
 	if err != nil {
@@ -130,11 +130,21 @@ func claim(f *logv1.Form, now time.Time) bool {
 }
 
 // keepOne makes the first of a form's webhooks what it should be, and takes the others away.
-func (k *Keeper) keepOne(ctx context.Context, f *logv1.Form, wanted Webhook, ours []Webhook) (string, error) {
-	wanted.ID = ours[0].ID
-	if ours[0] != wanted {
-		k.config.Logger.Warn("a webhook of tallyd's is not as it was made: it is repaired", slog.String("form", f.GetFormId()),
-			slog.Bool("enabled", ours[0].Enabled), slog.Bool("elsewhere", ours[0].URL != wanted.URL || ours[0].Form != wanted.Form))
+func (k *Keeper) keepOne(ctx context.Context, form, address string, ours []Webhook) (string, error) {
+	found := ours[0]
+	f, err := k.config.Log.UpdateForm(ctx, form, func(f *logv1.Form) bool {
+		return len(f.GetWebhook().GetSecrets()) > 0 && renewSecrets(f.GetWebhook(), time.Now(), k.config.SecretAge, found.Secret)
+	})
+	if err != nil {
+		return hookUnknown, err
+	}
+	if len(f.GetWebhook().GetSecrets()) == 0 {
+		return hookNone, nil // another replica has closed it
+	}
+	wanted := wanted(f, address)
+	wanted.ID = found.ID
+	if found != wanted {
+		k.tellRepair(f, found, wanted)
 		if _, err := k.config.Upstream.SetWebhook(ctx, wanted); err != nil {
 			return hookWrong, err
 		}
@@ -144,12 +154,23 @@ func (k *Keeper) keepOne(ctx context.Context, f *logv1.Form, wanted Webhook, our
 		return hookGood, err // where another replica keeps another one, it is the one to choose
 	}
 	for _, w := range ours[1:] {
-		k.config.Logger.Warn("a form has a second webhook of tallyd's: it is removed", slog.String("form", f.GetFormId()))
+		k.config.Logger.Warn("a form has a second webhook of tallyd's: it is removed", slog.String("form", form))
 		if err := k.config.Upstream.RemoveWebhook(ctx, w.ID); err != nil {
 			return hookGood, err
 		}
 	}
 	return hookGood, nil
+}
+
+// tellRepair says why a webhook is changed.
+func (k *Keeper) tellRepair(f *logv1.Form, found, wanted Webhook) {
+	old := func(s *logv1.Secret) bool { return s.GetValue() == found.Secret }
+	if slices.ContainsFunc(f.GetWebhook().GetSecrets()[1:], old) && found.Enabled && found.URL == wanted.URL && found.Form == wanted.Form {
+		k.config.Logger.Info("the webhook of a form gets a new secret", slog.String("form", f.GetFormId()))
+		return
+	}
+	k.config.Logger.Warn("a webhook of tallyd's is not as it was made: it is repaired", slog.String("form", f.GetFormId()),
+		slog.Bool("enabled", found.Enabled), slog.Bool("elsewhere", found.URL != wanted.URL || found.Form != wanted.Form))
 }
 
 // setHook notes the id of a form's webhook and that nobody makes one, unless another id was noted since the form was read. It reports

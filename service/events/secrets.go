@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -28,33 +29,43 @@ func ensureSecret(f *logv1.Form, address string) bool {
 	}
 	f.Webhook.Url = address
 	if len(f.GetWebhook().GetSecrets()) == 0 {
-		secret := make([]byte, secretSize)
-		_, _ = rand.Read(secret) // it never fails
-		f.Webhook.Secrets = []*logv1.Secret{{Value: base64.RawURLEncoding.EncodeToString(secret)}}
+		f.Webhook.Secrets = []*logv1.Secret{newSecret(time.Now())}
 	}
 	return true
 }
 
-// RotateSecret gives the webhook of a form a new secret, which Tally learns with the next look at it. Deliveries that the old one signed
-// count for as long as Tally repeats them. The error is that of the store.
-func (k *Keeper) RotateSecret(ctx context.Context, form string) error {
-	_, err := k.config.Log.UpdateForm(ctx, form, func(f *logv1.Form) bool {
-		old := f.GetWebhook().GetSecrets()
-		if len(old) == 0 {
-			return false
+func newSecret(now time.Time) *logv1.Secret {
+	secret := make([]byte, secretSize)
+	_, _ = rand.Read(secret) // it never fails
+	return &logv1.Secret{Value: base64.RawURLEncoding.EncodeToString(secret), CreateTime: timestamppb.New(now)}
+}
+
+// renewSecrets puts a new secret before one that has reached an age, 0 for never, and forgets those whose time is over. The time of one
+// that was replaced does not run as long as Tally uses it. It reports whether it changed anything.
+func renewSecrets(w *logv1.Webhook, now time.Time, age time.Duration, used string) bool {
+	changed := false
+	newest := w.GetSecrets()[0]
+	if newest.GetCreateTime() == nil {
+		newest.CreateTime, changed = timestamppb.New(now), true
+	}
+	for _, s := range w.GetSecrets()[1:] {
+		if s.GetValue() == used {
+			s.ReplaceTime, changed = timestamppb.New(now), true
 		}
-		old[0].ReplaceTime = timestamppb.Now()
-		f.Webhook.Secrets = nil
-		ensureSecret(f, f.GetWebhook().GetUrl())
-		for _, s := range old {
-			if time.Since(s.GetReplaceTime().AsTime()) < secretOverlap {
-				f.Webhook.Secrets = append(f.Webhook.Secrets, s)
-			}
-		}
-		return true
-	})
-	k.Check(form)
-	return err
+	}
+	n := len(w.GetSecrets())
+	w.Secrets = slices.DeleteFunc(w.GetSecrets(), func(s *logv1.Secret) bool { return !counts(s, now) })
+	changed = changed || len(w.GetSecrets()) < n
+	if age > 0 && now.Sub(newest.GetCreateTime().AsTime()) >= age {
+		newest.ReplaceTime, changed = timestamppb.New(now), true
+		w.Secrets = slices.Insert(w.GetSecrets(), 0, newSecret(now))
+	}
+	return changed
+}
+
+// counts tells whether a secret may still have signed a delivery.
+func counts(s *logv1.Secret, now time.Time) bool {
+	return s.GetReplaceTime() == nil || now.Sub(s.GetReplaceTime().AsTime()) < secretOverlap
 }
 
 // Secrets returns the secrets that may have signed a delivery of a form. The error is that of the store.
@@ -65,7 +76,7 @@ func (l *Log) Secrets(ctx context.Context, form string) ([]string, error) {
 	}
 	var secrets []string
 	for _, s := range f.GetWebhook().GetSecrets() {
-		if s.GetReplaceTime() == nil || time.Since(s.GetReplaceTime().AsTime()) < secretOverlap {
+		if counts(s, time.Now()) {
 			secrets = append(secrets, s.GetValue())
 		}
 	}
