@@ -3,6 +3,8 @@ package service
 import (
 	"context"
 	"errors"
+	"net/http"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -74,11 +76,11 @@ func (u *Upstream) item(form string, submission *tallydv1.Submission) (events.It
 	return item, err
 }
 
-// Submission returns one submission.
+// Submission returns one submission. What is refused may be there all the same, and whoever takes it for gone erases it.
 func (u *Upstream) Submission(ctx context.Context, form, id string) (events.Item, error) {
 	req := &tallydv1.GetSubmissionRequest{FormId: form, SubmissionId: id}
 	resp, err := fetch[tallydv1.GetSubmissionResponse](background(ctx), u.submissions.tally, req, u.submissions.typed(0))
-	if err = unknown(err); errors.Is(err, policy.ErrUnknown) {
+	if answered(err, http.StatusNotFound, http.StatusGone) {
 		return events.Item{}, events.ErrNoSubmission
 	}
 	if err != nil {
@@ -123,9 +125,10 @@ func (u *Upstream) Webhooks(ctx context.Context) ([]events.Webhook, error) {
 		}
 		return page.GetNextPageToken(), err
 	})
-	// Tally refuses this list until the account has its first webhook.
-	if errors.Is(unknown(err), policy.ErrUnknown) {
-		return nil, nil
+	failure, ok := errors.AsType[*tally.Error](err)
+	denied := ok && failure.Kind == tally.KindFeature && failure.Status == http.StatusUnauthorized // though the key is good
+	if denied || answered(err, http.StatusForbidden) {
+		err = errors.Join(events.ErrListRefused, err)
 	}
 	return all, err
 }
@@ -166,4 +169,10 @@ func (u *Upstream) Undelivered(ctx context.Context, webhook string, since time.T
 		return next, err
 	})
 	return ids, err
+}
+
+// answered tells whether a request failed because Tally itself, not something before it, answered with one of these statuses.
+func answered(err error, statuses ...int) bool {
+	failure, ok := errors.AsType[*tally.Error](err)
+	return ok && failure != nil && failure.Kind == tally.KindStatus && slices.Contains(statuses, failure.Status)
 }

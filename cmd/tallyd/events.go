@@ -25,6 +25,7 @@ type eventFlags struct {
 	WebhookListen     string        `placeholder:"ADDR" help:"HTTP for Tally's deliveries, at /hooks/FORM; empty for none."`
 	WebhookPublicURL  string        `name:"webhook-public-url" placeholder:"URL" help:"Where Tally reaches --webhook-listen, without /hooks: tallyd then keeps a webhook at Tally for each form that is watched. Without it Tally is asked every --poll-interval."`
 	WebhookSecretFile string        `placeholder:"FILE" help:"Signing secrets of webhooks that were made by hand: a line each, for all forms, or FORM and SECRET. Read again when it changes."`
+	WebhookSecretAge  time.Duration `default:"2160h" placeholder:"DURATION" help:"How old the secret of a webhook of tallyd's gets before another one takes its place; 0 for no end. The old one counts for 32 h more."`
 	NATSURL           string        `name:"nats-url" placeholder:"URL" help:"NATS cluster that holds the log: nats://HOST:4222 or tls://HOST:4222, several with commas in between; by default files under --data-dir do. Give a password by the variable, not the flag, which others on this machine see."`
 	NATSCreds         string        `name:"nats-creds" placeholder:"FILE" help:"Who tallyd is to the NATS cluster: a credentials file."`
 	NATSCA            string        `name:"nats-ca" placeholder:"FILE" help:"Authorities in PEM that sign the certificates of the NATS cluster, instead of those of the system."`
@@ -55,6 +56,9 @@ func (s serveCmd) keepsEvents() bool {
 	return s.Events == "on" || s.Events == "auto" && (s.WebhookListen != "" || s.NATSURL != "" || s.Sandbox)
 }
 
+// leastSecretAge bounds how many secrets of a webhook count at once: each does for 32 h after it was replaced.
+const leastSecretAge = time.Hour
+
 // checkEvents refuses contradictions about the log.
 func (s serveCmd) checkEvents() error {
 	for _, d := range []struct {
@@ -66,6 +70,8 @@ func (s serveCmd) checkEvents() error {
 		}
 	}
 	switch {
+	case s.WebhookSecretAge != 0 && s.WebhookSecretAge < leastSecretAge:
+		return usagef("--webhook-secret-age must be 0, or at least %s", leastSecretAge)
 	case s.EventBytes <= 0:
 		return usagef("--event-bytes must be more than 0")
 	case s.Events == "off" && s.WebhookListen != "":
@@ -153,7 +159,8 @@ func (s serveCmd) openIntake(ctx context.Context, e *eventLog, up *upstream, see
 	e.upstream = service.NewUpstream(up.client, service.HandlerConfig{Drift: up.drift})
 	e.keeper = events.NewKeeper(events.KeeperConfig{
 		Log: e.log, Hub: e.hub, Upstream: e.upstream, PublicURL: public,
-		Reconcile: s.ReconcileInterval, Poll: s.PollInterval, Retention: s.EventRetention, Found: seen.found, Logger: log,
+		Reconcile: s.ReconcileInterval, Poll: s.PollInterval, Retention: s.EventRetention,
+		SecretAge: s.WebhookSecretAge, Found: seen.found, Logger: log,
 	})
 	showForms(up.metrics, e.keeper.States)
 	e.scrub = events.NewScrub(events.ScrubConfig{

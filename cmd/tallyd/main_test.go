@@ -76,6 +76,8 @@ func TestBadConfiguration(t *testing.T) {
 		{"events for no bytes", []string{"serve", "--sandbox", "--event-bytes", "0"}, []string{"--event-bytes"}},
 		{"comparing without a pause", []string{"serve", "--sandbox", "--reconcile-interval", "0s"}, []string{"--reconcile-interval"}},
 		{"asking without a pause", []string{"serve", "--sandbox", "--poll-interval=-1s"}, []string{"--poll-interval"}},
+		{"secrets that do not last", []string{"serve", "--sandbox", "--webhook-secret-age", "1m"}, []string{"--webhook-secret-age", "1h"}},
+		{"secrets of the past", []string{"serve", "--sandbox", "--webhook-secret-age=-1h"}, []string{"--webhook-secret-age"}},
 		{"fewer than no calls", []string{"serve", "--sandbox", "--max-in-flight=-1"}, []string{"--max-in-flight"}},
 		{"lame duck without end", []string{"serve", "--sandbox", "--lame-duck", "21s"}, []string{"--lame-duck"}},
 		{"lame duck of the past", []string{"serve", "--sandbox", "--lame-duck=-1s"}, []string{"--lame-duck"}},

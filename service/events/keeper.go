@@ -12,8 +12,8 @@ import (
 	logv1 "github.com/tallyd/tallyd/gen/tallyd/log/v1"
 )
 
-// noted is how exact the time is at which a form was last watched: noting it costs a write.
-const noted = time.Hour
+// mostNoted bounds how exact the time is at which a form was last watched: noting it costs a write.
+const mostNoted = time.Hour
 
 // KeeperConfig is what a Keeper needs.
 type KeeperConfig struct {
@@ -28,6 +28,8 @@ type KeeperConfig struct {
 	Reconcile, Poll time.Duration
 	// Retention is how long a log lives on that nobody watches.
 	Retention time.Duration
+	// SecretAge is how old the secret of a webhook gets before another one takes its place; 0 for no end.
+	SecretAge time.Duration
 	// Found is told what a comparison found: submissions that were missing, or deletions that nobody told of. It must be quick. May be nil.
 	Found func(form string, missing, deleted int)
 	// Logger gets what operators should see.
@@ -72,6 +74,9 @@ func (k *Keeper) Watching(ctx context.Context, forms []string) error {
 	return k.watch(ctx, forms, time.Now())
 }
 
+// noted is how old a note that a form is watched may be: where logs live for less than an hour, an hour is too old.
+func (k *Keeper) noted() time.Duration { return min(mostNoted, k.config.Retention/4) }
+
 // watch notes that forms are watched. The log of one that has none begins at a time.
 func (k *Keeper) watch(ctx context.Context, forms []string, since time.Time) error {
 	for _, form := range forms {
@@ -83,13 +88,12 @@ func (k *Keeper) watch(ctx context.Context, forms []string, since time.Time) err
 			if f.GetBeginTime() == nil {
 				f.Floor, failure = k.config.Log.ended(ctx, form)
 			}
-			return failure == nil && watched(f, since)
+			return failure == nil && k.watched(f, since)
 		})
 		if err = errors.Join(err, failure); err != nil {
 			return err
 		}
-		k.know(form)
-		k.note(form)
+		k.know(form, time.Now())
 	}
 	return nil
 }
@@ -99,26 +103,20 @@ func (k *Keeper) justNoted(form string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := k.states[form]
-	return s != nil && time.Since(s.watched) < noted
-}
-
-func (k *Keeper) note(form string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if s := k.states[form]; s != nil {
-		s.watched = time.Now()
-	}
+	return s != nil && time.Since(s.watched) < k.noted()
 }
 
 // watched notes that a form is watched now.
-func watched(f *logv1.Form, since time.Time) bool {
+func (k *Keeper) watched(f *logv1.Form, since time.Time) bool {
 	now := time.Now()
-	if f.GetBeginTime() != nil && now.Sub(f.GetWatchTime().AsTime()) < noted {
+	if f.GetBeginTime() != nil && now.Sub(f.GetWatchTime().AsTime()) < k.noted() {
 		return false
 	}
 	f.WatchTime = timestamppb.New(now)
 	if f.GetBeginTime() == nil {
 		f.BeginTime = timestamppb.New(since)
+		// Another replica may have noted its comparison just when the log before was closed.
+		f.ReconcileTime, f.Uncounted = nil, 0
 	}
 	return true
 }
@@ -142,13 +140,15 @@ func (k *Keeper) Polls(forms []string) time.Duration {
 	return 0
 }
 
-// know makes sure that a form is looked after, at once if it is new.
-func (k *Keeper) know(form string) {
+// know makes sure that a form is looked after, at once if it is new. It was watched at a time; zero where nobody here watched it.
+func (k *Keeper) know(form string, watched time.Time) {
 	k.mu.Lock()
-	_, known := k.states[form]
+	s, known := k.states[form]
 	if !known {
-		k.states[form] = &FormState{Form: form, Webhook: "none"}
+		s = &FormState{Form: form, Webhook: hookNone}
+		k.states[form] = s
 	}
+	s.watched = laterOf(s.watched, watched)
 	k.mu.Unlock()
 	if !known {
 		k.kick()
@@ -193,7 +193,7 @@ func (k *Keeper) Run(ctx context.Context) {
 		case <-time.After(pause):
 			if forms, err := k.config.Log.Forms(ctx); err == nil {
 				for _, form := range forms {
-					k.know(form)
+					k.know(form, time.Time{})
 				}
 			}
 		}
@@ -219,15 +219,12 @@ func (k *Keeper) untilDue() time.Duration {
 
 // pass looks after every form that is due.
 func (k *Keeper) pass(ctx context.Context) {
-	var hooks *hooks
+	list := sync.OnceValue(func() *hooks { return k.hooks(ctx) })
 	for _, form := range k.dueForms() {
 		if ctx.Err() != nil {
 			return
 		}
-		if hooks == nil {
-			hooks = k.hooks(ctx)
-		}
-		k.lookAfter(ctx, form, hooks)
+		k.lookAfter(ctx, form, list)
 	}
 }
 
@@ -243,52 +240,38 @@ func (k *Keeper) dueForms() (forms []string) {
 	return forms
 }
 
-// abandoned tells of a form that nobody has watched for as long as its events are kept: nothing of it is left to lose.
-func (k *Keeper) abandoned(f *logv1.Form) bool {
-	return f.GetWatchTime() != nil && time.Since(f.GetWatchTime().AsTime()) > k.config.Retention && k.config.Hub.Watchers(f.GetFormId()) == 0
-}
-
-// abandon ends the log of a form, and its webhook.
-func (k *Keeper) abandon(ctx context.Context, f *logv1.Form) error {
-	if id := f.GetWebhook().GetId(); id != "" && k.config.PublicURL != "" {
-		if err := k.config.Upstream.RemoveWebhook(ctx, id); err != nil {
-			return err
-		}
-	}
-	if err := k.config.Log.Remove(ctx, f.GetFormId()); err != nil {
-		return err
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.states, f.GetFormId())
-	k.config.Logger.Info("the log of a form that nobody watches is closed", slog.String("form", f.GetFormId()))
-	return nil
-}
-
 // lookAfter sees to a form's webhook and compares its log with Tally's list.
-func (k *Keeper) lookAfter(ctx context.Context, form string, hooks *hooks) {
+func (k *Keeper) lookAfter(ctx context.Context, form string, list func() *hooks) {
 	f, err := k.config.Log.Form(ctx, form)
+	if err == nil && f.GetBeginTime() == nil {
+		k.closed(ctx, form)
+		return
+	}
 	if err == nil && k.abandoned(f) {
 		if err = k.abandon(ctx, f); err == nil {
 			return
 		}
 	}
-	webhook, unregistered := "unknown", err
+	if err == nil && k.config.Hub.Watchers(form) > 0 {
+		err = k.Watching(ctx, []string{form}) // for the other replicas, which do not see who watches here
+	}
+	webhook, unregistered := hookUnknown, err
 	if err == nil {
-		webhook, unregistered = k.register(ctx, form, hooks)
-		k.warn("the webhook of a form cannot be kept", form, unregistered)
+		webhook, unregistered = k.register(ctx, form, list)
+		if failed(unregistered) {
+			k.config.Logger.Warn("the webhook of a form cannot be kept", slog.String("form", form), slog.String("error", unregistered.Error()))
+		}
 		// All the more where no webhook tells of the form: events come late then, but they come.
 		err = k.reconcile(ctx, form)
 	}
-	k.warn("a log cannot be compared with Tally's list", form, err)
+	if failed(err) {
+		k.config.Logger.Warn("a log cannot be compared with Tally's list", slog.String("form", form), slog.String("error", err.Error()))
+	}
 	k.noteState(form, webhook, err == nil, errors.Join(unregistered, err))
 }
 
-func (k *Keeper) warn(what, form string, err error) {
-	if err != nil && !errors.Is(err, context.Canceled) {
-		k.config.Logger.Warn(what, slog.String("form", form), slog.String("error", err.Error()))
-	}
-}
+// failed tells a failure from the end of the process.
+func failed(err error) bool { return err != nil && !errors.Is(err, context.Canceled) }
 
 // noteState notes how a look at a form went, and when the next is due.
 func (k *Keeper) noteState(form, webhook string, compared bool, err error) {

@@ -20,14 +20,24 @@ type kept struct {
 	keeper *events.Keeper
 	passed chan struct{} // a comparison has ended
 	stop   func()
+
+	secretAge time.Duration
 }
 
 func newKept(t *testing.T, on engine, url string) *kept {
 	t.Helper()
-	k := &kept{world: newWorld(t, on), tally: &pretended{}, passed: make(chan struct{}, 100)}
+	k := &kept{world: newWorld(t, on), tally: &pretended{}, passed: make(chan struct{}, 100), secretAge: 90 * day}
 	k.keep(url)
 	t.Cleanup(func() { k.stop() })
 	return k
+}
+
+// keeperConfig is what a keeper needs.
+func (k *kept) keeperConfig(url string) events.KeeperConfig {
+	return events.KeeperConfig{
+		Log: k.log, Hub: k.hub, Upstream: k.tally, PublicURL: url, Reconcile: time.Hour, Poll: time.Hour, Retention: 24 * time.Hour, SecretAge: k.secretAge,
+		Found: func(string, int, int) { k.passed <- struct{}{} }, Logger: slog.New(slog.DiscardHandler),
+	}
 }
 
 // keep runs a keeper.
@@ -35,10 +45,9 @@ func (k *kept) keep(url string) { k.keepFor(url, 24*time.Hour) }
 
 // keepFor runs a keeper of events that are kept for a while.
 func (k *kept) keepFor(url string, retention time.Duration) {
-	k.keeper = events.NewKeeper(events.KeeperConfig{
-		Log: k.log, Hub: k.hub, Upstream: k.tally, PublicURL: url, Reconcile: time.Hour, Poll: time.Hour, Retention: retention,
-		Found: func(string, int, int) { k.passed <- struct{}{} }, Logger: slog.New(slog.DiscardHandler),
-	})
+	config := k.keeperConfig(url)
+	config.Retention = retention
+	k.keeper = events.NewKeeper(config)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { k.keeper.Run(ctx) })
@@ -201,67 +210,6 @@ func testReconcileFails(t *testing.T, on engine) {
 	}
 }
 
-// One webhook of ours is made for a form, kept as it should be, and found again by whoever comes later.
-func TestRegister(t *testing.T) { onEach(t, testRegister) }
-
-func testRegister(t *testing.T, on engine) {
-	k := newKept(t, on, "https://hooks.example.com")
-	k.tally.hooks = []events.Webhook{{ID: "theirs", Form: "f", URL: "https://elsewhere.example.com/hooks/f", Enabled: true}}
-	k.tally.deaf = true // the first one is made, and nobody hears of it
-	k.tally.submit("a", time.Now().Add(time.Minute))
-	if err := k.keeper.Watching(t.Context(), []string{"f"}); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(5 * time.Second); k.keeper.States()[0].Failure == ""; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nobody hears of the failure")
-		}
-	}
-	k.want("f 1 a") // what no webhook tells of is found by asking
-	if k.keeper.States()[0].Compared.IsZero() {
-		t.Error("nobody hears that the log was compared")
-	}
-	k.tally.mu.Lock()
-	k.tally.deaf = false
-	k.tally.mu.Unlock()
-	k.check()
-	good := k.tally.hooks[1]
-	secrets, err := k.log.Secrets(t.Context(), "f")
-	if err != nil || len(secrets) != 1 || good.Secret != secrets[0] || len(good.Secret) < 40 || good.URL != "https://hooks.example.com/hooks/f" || !good.Enabled {
-		t.Fatalf("webhook is %+v, secrets are %d, %v", good, len(secrets), err)
-	}
-	for name, spoil := range map[string]func(*events.Webhook){
-		"disabled":      func(w *events.Webhook) { w.Enabled = false },
-		"elsewhere":     func(w *events.Webhook) { w.URL = "https://elsewhere.example.com" },
-		"other secret":  func(w *events.Webhook) { w.Secret = "x" },
-		"of other form": func(w *events.Webhook) { w.Form = "g" },
-	} {
-		k.tally.mu.Lock()
-		spoil(&k.tally.hooks[1])
-		k.tally.mu.Unlock()
-		k.check()
-		if got := k.tally.hooks[1]; got != good {
-			t.Errorf("%s: webhook is %+v, want %+v", name, got, good)
-		}
-	}
-	k.tally.mu.Lock()
-	k.tally.hooks = k.tally.hooks[:1] // deleted
-	k.tally.mu.Unlock()
-	k.check()
-	if len(k.tally.hooks) != 2 || k.tally.made != 2 || k.tally.hooks[1].Secret != good.Secret {
-		t.Errorf("webhooks are %+v after %d were made, want another one in its place", k.tally.hooks, k.tally.made)
-	}
-
-	if err := k.keeper.RotateSecret(t.Context(), "f"); err != nil {
-		t.Fatal(err)
-	}
-	k.check()
-	secrets, err = k.log.Secrets(t.Context(), "f")
-	if err != nil || len(secrets) != 2 || secrets[1] != good.Secret || k.tally.hooks[1].Secret != secrets[0] || secrets[0] == secrets[1] {
-		t.Errorf("after a rotation Tally has the new one: %v, both count: %v, %v", k.tally.hooks[1].Secret == secrets[0], len(secrets) == 2, err)
-	}
-}
-
 // What retention takes is no loss, is told to tokens from before, and does not come back.
 func TestRetain(t *testing.T) { onEach(t, testRetain) }
 
@@ -294,53 +242,6 @@ func testRetain(t *testing.T, on engine) {
 	k.keep("")
 	k.add(old, events.Stale)
 	k.want("f 4 c")
-	if len(k.gaps) > 0 {
-		t.Errorf("gaps told are %q, want none", k.gaps)
-	}
-}
-
-// A form that nobody has watched for long is forgotten, and its webhook with it.
-func TestAbandon(t *testing.T) { onEach(t, testAbandon) }
-
-func testAbandon(t *testing.T, on engine) {
-	k := newKept(t, on, "https://hooks.example.com")
-	k.begin()
-	k.add(delivered("f", "a"), events.Stored)
-	before, err := k.log.Latest(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = k.log.UpdateForm(t.Context(), "f", func(f *logv1.Form) bool {
-		f.WatchTime.Seconds -= 25 * 60 * 60
-		return true
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.keeper.Check("f")
-	for deadline := time.Now().Add(5 * time.Second); len(k.keeper.States()) > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the form is still known: %+v", k.keeper.States())
-		}
-	}
-	if forms, err := k.log.Forms(t.Context()); len(forms) > 0 || err != nil || len(k.tally.hooks) > 0 {
-		t.Errorf("left are forms %q, webhooks %v, %v", forms, k.tally.hooks, err)
-	}
-	// Whoever comes back has missed what came while nobody kept a log, and must hear of it.
-	k.begin()
-	if left, err := k.log.Left(t.Context(), []string{"f"}, before); err != nil || left == before {
-		t.Errorf("Left(%v) = %v, %v, want that the token is too old", before, left, err)
-	}
-	k.want()
-	after, err := k.log.Latest(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if left, err := k.log.Left(t.Context(), []string{"f"}, after); err != nil || left != after {
-		t.Errorf("Left(%v) = %v, %v, want the same", after, left, err)
-	}
-	k.add(delivered("f", "b"), events.Stored)
-	k.want("f 2 b") // no number is used twice
 	if len(k.gaps) > 0 {
 		t.Errorf("gaps told are %q, want none", k.gaps)
 	}

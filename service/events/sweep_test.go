@@ -30,6 +30,7 @@ func old(t *testing.T, on engine) *kept {
 	return k
 }
 
+// change changes what is kept of form f.
 func (k *kept) change(change func(*logv1.Form)) {
 	k.t.Helper()
 	_, err := k.log.UpdateForm(k.t.Context(), "f", func(f *logv1.Form) bool {

@@ -25,6 +25,9 @@ type pretended struct {
 	broken   error           // of every call
 	deaf     bool            // makes webhooks and says that it failed
 	made     int             // webhooks
+	removing func()          // is called before a webhook is removed
+	listed   func()          // is called when the webhooks were read, before they are told
+	refusing bool            // refuses the list of webhooks
 }
 
 var errBroken = errors.New("Tally is broken") //nolint:staticcheck // its name
@@ -74,8 +77,19 @@ func (p *pretended) Submission(_ context.Context, _, id string) (events.Item, er
 func (p *pretended) Forms(context.Context, string) ([]string, error) { return p.forms, p.broken }
 
 func (p *pretended) Webhooks(context.Context) ([]events.Webhook, error) {
+	hooks, err := p.readHooks()
+	if p.listed != nil {
+		p.listed()
+	}
+	return hooks, err
+}
+
+func (p *pretended) readHooks() ([]events.Webhook, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.refusing {
+		return nil, events.ErrListRefused
+	}
 	return slices.Clone(p.hooks), p.broken
 }
 
@@ -102,6 +116,9 @@ func (p *pretended) SetWebhook(_ context.Context, w events.Webhook) (string, err
 }
 
 func (p *pretended) RemoveWebhook(_ context.Context, id string) error {
+	if p.removing != nil {
+		p.removing()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hooks = slices.DeleteFunc(p.hooks, func(w events.Webhook) bool { return w.ID == id })

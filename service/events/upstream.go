@@ -9,6 +9,9 @@ import (
 // ErrNoSubmission is a submission that Tally does not have.
 var ErrNoSubmission = errors.New("there is no such submission at Tally")
 
+// ErrListRefused is the list of webhooks when Tally refuses it, as it does until the account has its first webhook.
+var ErrListRefused = errors.New("the list of webhooks is refused")
+
 // Upstream is Tally, as far as the logs are compared with it.
 type Upstream interface {
 	// Submissions returns a page of a form's submissions, newest first.
@@ -17,7 +20,7 @@ type Upstream interface {
 	Submission(ctx context.Context, form, id string) (Item, error)
 	// Forms returns the forms of a workspace.
 	Forms(ctx context.Context, workspace string) ([]string, error)
-	// Webhooks returns all webhooks of the account.
+	// Webhooks returns all webhooks of the account. The error is ErrListRefused where Tally does not show them.
 	Webhooks(ctx context.Context) ([]Webhook, error)
 	// SetWebhook makes a webhook, or where it has an id makes it what it is said to be. It returns the id.
 	SetWebhook(ctx context.Context, w Webhook) (string, error)

@@ -398,7 +398,9 @@ type Form struct {
 	// The last entry when the log was last walked through: should it be lost, the log still does not use its number again.
 	Checkpoint *Floor `protobuf:"bytes,8,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	// When all of the log was last compared with Tally's own list, and not what is recent alone.
-	SweepTime     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=sweep_time,json=sweepTime,proto3" json:"sweep_time,omitempty"`
+	SweepTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=sweep_time,json=sweepTime,proto3" json:"sweep_time,omitempty"`
+	// When a process set out to make the webhook, which no other does meanwhile; unset once it is made.
+	ClaimTime     *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=claim_time,json=claimTime,proto3" json:"claim_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -492,6 +494,13 @@ func (x *Form) GetCheckpoint() *Floor {
 func (x *Form) GetSweepTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.SweepTime
+	}
+	return nil
+}
+
+func (x *Form) GetClaimTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClaimTime
 	}
 	return nil
 }
@@ -648,7 +657,9 @@ type Secret struct {
 	// The secret.
 	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
 	// When a newer one took its place; unset for the newest.
-	ReplaceTime   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=replace_time,json=replaceTime,proto3" json:"replace_time,omitempty"`
+	ReplaceTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=replace_time,json=replaceTime,proto3" json:"replace_time,omitempty"`
+	// When it was made; unset where nobody noted it.
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -693,6 +704,13 @@ func (x *Secret) GetValue() string {
 func (x *Secret) GetReplaceTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ReplaceTime
+	}
+	return nil
+}
+
+func (x *Secret) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
 	}
 	return nil
 }
@@ -878,7 +896,7 @@ const file_tallyd_log_v1_log_proto_rawDesc = "" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1a\n" +
 	"\bchecksum\x18\x02 \x01(\aR\bchecksum\x12+\n" +
 	"\x11previous_checksum\x18\x03 \x01(\aR\x10previousChecksum\x12\x1a\n" +
-	"\bposition\x18\x04 \x01(\x04R\bposition\"\xc5\x03\n" +
+	"\bposition\x18\x04 \x01(\x04R\bposition\"\x80\x04\n" +
 	"\x04Form\x12\x17\n" +
 	"\aform_id\x18\x01 \x01(\tR\x06formId\x129\n" +
 	"\n" +
@@ -893,7 +911,10 @@ const file_tallyd_log_v1_log_proto_rawDesc = "" +
 	"checkpoint\x18\b \x01(\v2\x14.tallyd.log.v1.FloorR\n" +
 	"checkpoint\x129\n" +
 	"\n" +
-	"sweep_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tsweepTime\"\xac\x01\n" +
+	"sweep_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tsweepTime\x129\n" +
+	"\n" +
+	"claim_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\tclaimTime\"\xac\x01\n" +
 	"\x05Floor\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\x12\x1a\n" +
@@ -904,10 +925,12 @@ const file_tallyd_log_v1_log_proto_rawDesc = "" +
 	"\aWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12/\n" +
-	"\asecrets\x18\x03 \x03(\v2\x15.tallyd.log.v1.SecretR\asecrets\"b\n" +
+	"\asecrets\x18\x03 \x03(\v2\x15.tallyd.log.v1.SecretR\asecrets\"\x9f\x01\n" +
 	"\x06Secret\x12\x19\n" +
 	"\x05value\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05value\x12=\n" +
-	"\freplace_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vreplaceTime\"O\n" +
+	"\freplace_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vreplaceTime\x12;\n" +
+	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\"O\n" +
 	"\tPositions\x12\x12\n" +
 	"\x04last\x18\x01 \x01(\x04R\x04last\x12\x12\n" +
 	"\x04cuts\x18\x02 \x03(\x04R\x04cuts\x12\x1a\n" +
@@ -973,17 +996,19 @@ var file_tallyd_log_v1_log_proto_depIdxs = []int32{
 	10, // 8: tallyd.log.v1.Form.reconcile_time:type_name -> google.protobuf.Timestamp
 	5,  // 9: tallyd.log.v1.Form.checkpoint:type_name -> tallyd.log.v1.Floor
 	10, // 10: tallyd.log.v1.Form.sweep_time:type_name -> google.protobuf.Timestamp
-	10, // 11: tallyd.log.v1.Floor.time:type_name -> google.protobuf.Timestamp
-	7,  // 12: tallyd.log.v1.Webhook.secrets:type_name -> tallyd.log.v1.Secret
-	10, // 13: tallyd.log.v1.Secret.replace_time:type_name -> google.protobuf.Timestamp
-	1,  // 14: tallyd.log.v1.Write.state:type_name -> tallyd.log.v1.WriteState
-	10, // 15: tallyd.log.v1.Write.lease_time:type_name -> google.protobuf.Timestamp
-	10, // 16: tallyd.log.v1.Write.begin_time:type_name -> google.protobuf.Timestamp
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	10, // 11: tallyd.log.v1.Form.claim_time:type_name -> google.protobuf.Timestamp
+	10, // 12: tallyd.log.v1.Floor.time:type_name -> google.protobuf.Timestamp
+	7,  // 13: tallyd.log.v1.Webhook.secrets:type_name -> tallyd.log.v1.Secret
+	10, // 14: tallyd.log.v1.Secret.replace_time:type_name -> google.protobuf.Timestamp
+	10, // 15: tallyd.log.v1.Secret.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 16: tallyd.log.v1.Write.state:type_name -> tallyd.log.v1.WriteState
+	10, // 17: tallyd.log.v1.Write.lease_time:type_name -> google.protobuf.Timestamp
+	10, // 18: tallyd.log.v1.Write.begin_time:type_name -> google.protobuf.Timestamp
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_tallyd_log_v1_log_proto_init() }
