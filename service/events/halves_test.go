@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -115,5 +116,24 @@ func testScrubErasesLater(t *testing.T, on engine) {
 			t.Fatalf("Walk() = %v", err)
 		}
 	}
+	w.wantErased()
+}
+
+// roomless is a store whose disk has room for nothing but what makes room.
+type roomless struct{ *store.Store }
+
+func (roomless) Room() error { return store.ErrFull }
+
+// Row 92: on a full disk the log takes deletions, which make room, and nothing else, which would take it.
+func TestFullTakesDeletions(t *testing.T) { onEach(t, testFullTakesDeletions) }
+
+func testFullTakesDeletions(t *testing.T, on engine) {
+	w := newWorld(t, on)
+	w.halve()
+	w.on(roomless{w.store})
+	if got, err := w.log.Add(t.Context(), delivered("f", "d")); !errors.Is(err, store.ErrFull) {
+		t.Errorf("Add() of a delivery = %v, %v, want ErrFull", got, err)
+	}
+	w.add(deleted("b"), events.Stored)
 	w.wantErased()
 }
