@@ -48,7 +48,7 @@ func testErasedInHand(t *testing.T, on engine) {
 		t.Fatalf("Next() = %v, %v, want the first event", r, err)
 	}
 	level := w.watch(events.Place{Position: 1, Accepted: 1}, "f")
-	w.add(deletedB(), events.Stored)
+	w.add(deleted("b"), events.Stored)
 	w.next(w.watch(events.Place{}, "f"), 3) // the deletion has come through
 	want := []string{"f 3 c", "f 4 deleted b"}
 	for name, c := range map[string]*events.Cursor{"level": level, "behind": behind} {

@@ -28,8 +28,8 @@ func TestEraseOverwrites(t *testing.T) {
 	w := newWorld(t, embedded)
 	answers := []string{"the answer of the first", "the answer of the second", "the answer of the third"}
 	for i, answer := range answers {
-		told := delivered("f", "b")
-		told.Delivery = delivery("f", "b", answer)
+		told := delivered("f", "a")
+		told.Delivery = delivery("f", "a", answer)
 		want := events.Conflicting
 		if i == 0 {
 			want = events.Stored
@@ -42,13 +42,13 @@ func TestEraseOverwrites(t *testing.T) {
 			t.Fatalf("no file holds %q: the test looks in the wrong place", answer)
 		}
 	}
-	w.add(deletedB(), events.Stored)
+	w.add(deleted("a"), events.Stored)
 	for _, answer := range answers {
 		if w.holds(answer) {
 			t.Errorf("a file still holds %q of a submission that is deleted", answer)
 		}
 	}
-	if n := w.left("cf.f.b.*"); n != 0 {
+	if n := w.left("cf.f.a.*"); n != 0 {
 		t.Errorf("%d deliveries of it are still kept aside", n)
 	}
 }

@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -53,8 +54,8 @@ func (w *world) halve() *halving {
 	return h
 }
 
-func deletedB() events.News {
-	return events.News{Form: "f", Submission: "b", Source: logv1.Source_SOURCE_CALLER, Deleted: true}
+func deleted(submission string) events.News {
+	return events.News{Form: "f", Submission: submission, Source: logv1.Source_SOURCE_CALLER, Deleted: true}
 }
 
 // wantErased demands that nothing is left of a form's submission b but that it was deleted.
@@ -82,10 +83,10 @@ func testScrubMarks(t *testing.T, on engine) {
 	w := newWorld(t, on)
 	h := w.halve()
 	h.batches.Store(1)
-	if _, err := w.log.Add(t.Context(), deletedB()); err == nil {
+	if _, err := w.log.Add(t.Context(), deleted("b")); err == nil {
 		t.Fatal("Add() of half a deletion succeeds")
 	}
-	w.add(deletedB(), events.Known)
+	w.add(deleted("b"), events.Known)
 	w.scrub(1 << 30)
 	w.wantErased()
 	before, err := w.store.State(t.Context())
@@ -109,11 +110,30 @@ func testScrubErasesLater(t *testing.T, on engine) {
 	h.erasures.Store(2)
 	for walks := range 3 { // the first before the deletion, the second while the disk still fails
 		if walks == 1 {
-			w.add(deletedB(), events.Stored)
+			w.add(deleted("b"), events.Stored)
 		}
 		if err := s.Walk(t.Context()); err != nil {
 			t.Fatalf("Walk() = %v", err)
 		}
 	}
+	w.wantErased()
+}
+
+// roomless is a store whose disk has room for nothing but what makes room.
+type roomless struct{ *store.Store }
+
+func (roomless) Room() error { return store.ErrFull }
+
+// Row 92: on a full disk the log takes deletions, which make room, and nothing else, which would take it.
+func TestFullTakesDeletions(t *testing.T) { onEach(t, testFullTakesDeletions) }
+
+func testFullTakesDeletions(t *testing.T, on engine) {
+	w := newWorld(t, on)
+	w.halve()
+	w.on(roomless{w.store})
+	if got, err := w.log.Add(t.Context(), delivered("f", "d")); !errors.Is(err, store.ErrFull) {
+		t.Errorf("Add() of a delivery = %v, %v, want ErrFull", got, err)
+	}
+	w.add(deleted("b"), events.Stored)
 	w.wantErased()
 }

@@ -69,7 +69,7 @@ func testScrubErases(t *testing.T, on engine) {
 	w := newWorld(t, on)
 	h := w.halve()
 	h.erasures.Store(1)
-	w.add(deletedB(), events.Stored)
+	w.add(deleted("b"), events.Stored)
 	if m := w.at(2); !strings.Contains(string(m.Data), `"submissionId":"b"`) {
 		t.Fatalf("at 2 is %q, want the deleted entry: the test makes erasing it fail", m.Data)
 	}

@@ -61,7 +61,7 @@ func (s *Store) restore() {
 		return
 	}
 	err = makeReserve(path)
-	if err != nil && !(spent && isFull(err)) {
+	if err != nil && (!spent || !isFull(err)) {
 		s.config.Log.Info("the log of events has no reserve on its disk", slog.String("error", err.Error()))
 		err = os.Remove(path)
 	}
