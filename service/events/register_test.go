@@ -128,7 +128,9 @@ func testRegisterKeepsOne(t *testing.T, on engine) {
 	k := newKept(t, on, hooksAt)
 	address := hooksAt + "/hooks/f"
 	k.tally.hooks = []events.Webhook{
-		{ID: "theirs", Form: "f", URL: "https://elsewhere.example.com"}, {ID: "one", Form: "f", URL: address}, {ID: "two", Form: "f", URL: address},
+		{ID: "theirs", Form: "f", URL: "https://elsewhere.example.com"},
+		{ID: "one", Form: "f", URL: address},
+		{ID: "two", Form: "f", URL: address},
 		{ID: "other", Form: "g", URL: hooksAt + "/hooks/g"},
 	}
 	want := func(what string) {
