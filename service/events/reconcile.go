@@ -36,7 +36,7 @@ var errNoEnd = errors.New("the list of submissions does not end")
 // tells that nothing else changed; where it does not, and once a day, all since the log began are compared.
 func (k *Keeper) reconcile(ctx context.Context, form string) error {
 	f, err := k.config.Log.Form(ctx, form)
-	if err != nil {
+	if err != nil || f.GetBeginTime() == nil {
 		return err
 	}
 	c := &comparison{keeper: k, form: form, born: f.GetBeginTime().AsTime(), begin: k.since(f), listed: map[string]bool{}}
@@ -53,6 +53,9 @@ func (k *Keeper) reconcile(ctx context.Context, form string) error {
 	}
 	k.config.Found(form, c.missing, c.deleted)
 	_, err = k.config.Log.UpdateForm(ctx, form, func(f *logv1.Form) bool {
+		if f.GetBeginTime() == nil {
+			return false // another replica closed the log meanwhile
+		}
 		f.ReconcileTime, f.Uncounted = timestamppb.New(c.begun), c.completed-c.live()
 		if c.swept {
 			f.SweepTime = f.GetReconcileTime()
