@@ -49,15 +49,21 @@ func (l *ledgered) start(t *testing.T) {
 	if l.store, err = store.Open(t.Context(), store.Config{Dir: l.dir}); err != nil {
 		t.Fatal(err)
 	}
-	l.ledger = service.NewLedger(l.store, func() string { return "key" }, true, slog.New(slog.DiscardHandler))
+	l.serve(t, l.store, true)
+	opened := l.store
+	t.Cleanup(opened.Close)
+}
+
+// serve starts a process on records that are open, and that it may share.
+func (l *ledgered) serve(t *testing.T, records service.Records, alone bool) {
+	t.Helper()
+	l.ledger = service.NewLedger(records, func() string { return "key" }, alone, slog.New(slog.DiscardHandler))
 	l.world = newWorld(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
 			l.posts.Add(1)
 		}
 		(*l.answer.Load())(w, r)
 	}, func(c *service.Config) { c.Ledger = l.ledger })
-	opened := l.store
-	t.Cleanup(opened.Close)
 }
 
 // crash ends the process as far as its records go, and starts another one.
