@@ -181,7 +181,7 @@ func TestRequestIDOfAProcessThatIsGone(t *testing.T) {
 				}
 				answered <- got
 			}()
-			got := ""
+			var got string
 			<-looks
 			select {
 			case got = <-answered:

@@ -53,7 +53,7 @@ func (s *submissionEvents) ListSubmissionEvents(
 		if r == nil {
 			return resp, nil
 		}
-		event := s.events.word(r, s.unknown)
+		event := s.events.word(r, s.unknown) //nolint:contextcheck // what a form is asked meanwhile is for all who get the event
 		size += proto.Size(event)
 		if len(resp.GetEvents()) > 0 && (len(resp.GetEvents()) >= most || size > mostEventBytes) {
 			seal, err := s.events.Log.Seal(ctx)

@@ -182,7 +182,7 @@ func (w *watch) sendAll(ctx context.Context) error {
 			return eventError(err)
 		}
 		if r != nil {
-			if err := w.send(r); err != nil {
+			if err := w.send(r); err != nil { //nolint:contextcheck // what a form is asked meanwhile is for all who get the event
 				return err
 			}
 		}
