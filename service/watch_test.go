@@ -498,10 +498,13 @@ callers:
 	})
 	defer busy.Wait()
 	defer stop()
-	for range 5 {
+	for changes := 0; changes < 5; { // some heartbeats may have come before there was anything to hide
 		before := s.token
-		if m := s.next(); m.GetHeartbeat() == nil || m.GetResumeToken() == before {
-			t.Errorf("next is %v behind token %s, want a heartbeat with another token", m, before)
+		if m := s.next(); m.GetHeartbeat() == nil {
+			t.Fatalf("next is %v, want a heartbeat", m)
+		}
+		if s.token != before {
+			changes++
 		}
 	}
 }
