@@ -57,12 +57,21 @@ func main() {
 	}
 	log.SetFlags(0)
 	log.SetOutput(libraryLog{newLogger(os.Stderr, "auto")})
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal ends the process at once.
-	context.AfterFunc(ctx, stop)
-	code := run(ctx, os.Args[1:], console{out: os.Stdout, err: os.Stderr})
-	stop()
-	os.Exit(code)
+	os.Exit(run(untilSignal(), os.Args[1:], console{out: os.Stdout, err: os.Stderr}))
+}
+
+// untilSignal returns a context that ends with the first signal. The second one ends the process at once: it is let through before anybody
+// hears of the first.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		signal.Stop(signals)
+		cancel()
+	}()
+	return ctx
 }
 
 // run carries out a command line and returns the process's exit code.
