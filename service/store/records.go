@@ -3,8 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"strings"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -83,20 +83,21 @@ func (s *Store) Keys(ctx context.Context, filter string) ([]string, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	list, err := e.records.ListKeysFiltered(limited, filter)
+	// Of the stream's leader: the library's own listing is answered by any server of a cluster, also by one that is behind.
+	info, err := e.keeper.Info(limited, jetstream.WithSubjectFilter(recordPrefix+filter))
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
 	var keys []string
-	for key := range list.Keys() {
-		keys = append(keys, key)
-	}
-	// A list that was cut short looks like one that ended.
-	if err := limited.Err(); err != nil {
-		return nil, s.fail(ctx, err)
-	}
-	if e.conn.IsClosed() {
-		return nil, s.fail(ctx, nats.ErrConnectionClosed)
+	for subject := range info.State.Subjects {
+		key := strings.TrimPrefix(subject, recordPrefix)
+		r, err := s.Get(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if r.Revision != 0 { // else it was removed
+			keys = append(keys, key)
+		}
 	}
 	return keys, nil
 }
