@@ -63,8 +63,7 @@ type Store struct {
 	mu     sync.RWMutex
 	engine *engine
 	down   error // why there is no engine
-	closed bool
-	short  bool // the disk is full, and the reserve is spent
+	short  bool  // the disk is full, and the reserve is spent
 	// identity tells this log of a cluster from another one.
 	identity string
 
@@ -138,7 +137,6 @@ func (s *Store) Close() {
 	s.running.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
 	if s.engine != nil {
 		s.engine.close()
 	}
